@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+
+#include <errno.h>
+#include "base/alloc.h"
+
+enum { MIN_CAP = 512 };
+
+void sl_buf_deinit(struct sl_buf *b)
+{
+	free(b->data);
+	b->data = NULL;
+	b->start = b->end = b->cap = 0;
+}
+
+void sl_buf_release(struct sl_buf *b)
+{
+	if (b->start == b->end)
+		sl_buf_deinit(b);
+}
+
+int sl_buf_reserve(struct sl_buf *b, size_t n)
+{
+	size_t len = sl_buf_len(b), cap;
+	char *p;
+
+	if (n > SIZE_MAX / 4 - len)
+		return -ENOMEM;
+	if (b->limit_bytes && len + n > b->limit_bytes)
+		return -ENOBUFS;
+	if (b->cap - b->end >= n && b->data)
+		return 0;
+	if (b->data && b->cap >= len + n && b->start >= len) {
+		memcpy(b->data, b->data + b->start, len);
+		b->start = 0;
+		b->end = len;
+		return 0;
+	}
+	cap = b->cap > MIN_CAP ? b->cap : MIN_CAP;
+	while (cap < len + n)
+		cap *= 2;
+	p = sl_malloc(cap);
+	if (!p)
+		return -ENOMEM;
+	if (len)
+		memcpy(p, b->data + b->start, len);
+	free(b->data);
+	b->data = p;
+	b->cap = cap;
+	b->start = 0;
+	b->end = len;
+	return 0;
+}
+
+void sl_buf_consume(struct sl_buf *b, size_t n)
+{
+	b->start += n;
+	if (b->start == b->end)
+		b->start = b->end = 0;
+}
+
+int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
+{
+	int r;
+
+	if (!n)
+		return 0;
+	r = sl_buf_reserve(b, n);
+	if (r)
+		return r;
+	memcpy(sl_buf_tail(b), p, n);
+	sl_buf_commit(b, n);
+	return 0;
+}
+
+int sl_buf_vprintf(struct sl_buf *b, const char *fmt, va_list ap)
+{
+	va_list again;
+	int n, r;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	if (n < 0)
+		return -EINVAL;
+	r = sl_buf_reserve(b, (size_t)n + 1);
+	if (r)
+		return r;
+	(void)vsnprintf(sl_buf_tail(b), (size_t)n + 1, fmt, ap); /* the size was just computed */
+	sl_buf_commit(b, (size_t)n);
+	return 0;
+}
+
+int sl_buf_printf(struct sl_buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = sl_buf_vprintf(b, fmt, ap);
+	va_end(ap);
+	return r;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * HTTP/1 parser (RFC 9112, RFC 9110), sans-I/O: bytes in, heads and body parts out. Strict: what two
+ * implementations could read in two ways is refused, because a proxy that forwards it lets requests
+ * be smuggled past it. Refused among others: both lengths at once, several different lengths, a
+ * Transfer-Encoding whose last coding is not chunked (request), one on HTTP/1.0, bare CR, obs-fold,
+ * white space before the colon, NUL and other control characters, invalid names, several or missing
+ * Host on HTTP/1.1, malformed chunk sizes and chunk ends, bytes above the limits.
+ *
+ * Thread: one parser, one thread. Nothing here keeps a pointer to the input after returning.
+ */
+#include "http/message.h"
+
+struct sl_h1_limits {
+	uint32_t start_line_bytes; /* method, target and version; over: 414 */
+	uint32_t head_bytes;	   /* whole head; over: 431 */
+	uint32_t n_headers;	   /* over: 431 */
+	uint32_t trailer_bytes;	   /* over: 431 */
+};
+#define SL_H1_LIMITS_DEFAULT                                                                       \
+	((struct sl_h1_limits){.start_line_bytes = 16384,                                          \
+			       .head_bytes = 65536,                                                \
+			       .n_headers = 128,                                                   \
+			       .trailer_bytes = 16384})
+
+enum {
+	SL_H1_MORE = 1, /* no whole head yet: call again with more bytes behind the same ones */
+	SL_H1_BAD = 2,	/* malformed or over a limit: see struct sl_h1_error */
+};
+
+struct sl_h1_error {
+	uint16_t status;    /* what to answer a client: 400, 414, 431, 501, 505 */
+	const char *reason; /* static text for the log, e.g. "both Content-Length and ..." */
+};
+
+/* Where the search for the end of the head goes on; zero it for each head. */
+struct sl_h1_scan {
+	size_t seen;
+};
+
+/*
+ * Parse a request head that starts at p. Text of *ret is copied into the arena (one copy of the
+ * head). Hop-by-hop fields (Connection and what it names, Keep-Alive, Proxy-Connection, TE,
+ * Transfer-Encoding, Upgrade; RFC 9110 section 7.6.1) leave headers and appear as fields of *ret;
+ * Content-Length leaves it too; Trailer and Expect are kept as received beside their flags. Empty
+ * lines before the request line are skipped and counted in *ret_used (RFC 9112 section 2.2).
+ * Returns 0 with *ret and *ret_used; SL_H1_MORE; SL_H1_BAD with *err; -ENOMEM.
+ */
+int sl_h1_parse_request(const struct sl_h1_limits *limits, struct sl_h1_scan *scan, const char *p,
+			size_t len, struct sl_arena *a, struct sl_request *ret, size_t *ret_used,
+			struct sl_h1_error *err);
+
+/* The same for a response; method is the request's (HEAD and CONNECT have no body; nor have 1xx,
+ * 204 and 304). A 1xx is returned like any other. Several equal Content-Length values are taken as one. */
+int sl_h1_parse_response(const struct sl_h1_limits *limits, struct sl_h1_scan *scan, const char *p,
+			 size_t len, enum sl_method method, struct sl_arena *a,
+			 struct sl_response *ret, size_t *ret_used, struct sl_h1_error *err);
+
+/* Body decoder. */
+struct sl_h1_body {
+	enum sl_body_kind kind;
+	uint64_t left;	/* bytes left of the body (LENGTH) or chunk (CHUNKED) */
+	uint8_t state;	/* private */
+	bool done;
+	uint32_t line_bytes; /* private: bytes of the current size line or trailer section */
+	struct sl_h1_scan scan;
+};
+void sl_h1_body_init(struct sl_h1_body *b, enum sl_body_kind kind, uint64_t content_length);
+
+/*
+ * Take the next part. *ret_data is a part of the body within p (not copied; may be empty); *ret_used
+ * is how many input bytes are done with, which includes framing. Call again until nothing is used
+ * and no data came (more input needed), or b->done. Trailers are appended to trailers (fields that RFC 9110
+ * section 6.5.1 forbids there are dropped). Returns 0, SL_H1_BAD with *err, -ENOMEM.
+ */
+int sl_h1_body_next(struct sl_h1_body *b, const struct sl_h1_limits *limits, const char *p,
+		    size_t len, struct sl_arena *a, struct sl_headers *trailers,
+		    struct sl_str *ret_data, size_t *ret_used, struct sl_h1_error *err);
+/* The connection ended. Returns 0 when that completes the body (EOF kind, sets done), -EPIPE when the
+ * message is cut. */
+int sl_h1_body_eof(struct sl_h1_body *b);
+
+/* What the first bytes of a connection are. */
+enum sl_h1_guess { SL_H1_GUESS_MORE, SL_H1_GUESS_HTTP1, SL_H1_GUESS_H2_PREFACE, SL_H1_GUESS_OTHER };
+/* Decides from as few bytes as possible; MORE only while p could still become an HTTP/1 request line
+ * or the HTTP/2 preface. OTHER for TLS and anything not starting with a token, a space and so on. Any
+ * method token of RFC 9110 up to 32 bytes counts. */
+enum sl_h1_guess sl_h1_guess(const char *p, size_t len);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Event loop of one thread: epoll, timers, and tasks that run at the end of a round. Nothing here
+ * is shared between threads but the mailbox (mailbox.h).
+ *
+ * Safe against the usual traps: a callback may remove any watch (its own, or one whose event is
+ * still pending in this round), arm and cancel any timer, and add tasks. A watch may be freed as
+ * soon as sl_watch_remove() has returned.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/list.h"
+
+struct sl_loop;
+struct sl_watch;
+struct sl_timer;
+struct sl_task;
+
+/* events: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR as the kernel gave them. */
+typedef void (*sl_watch_fn)(struct sl_watch *w, uint32_t events);
+typedef void (*sl_timer_fn)(struct sl_timer *t);
+typedef void (*sl_task_fn)(struct sl_task *t);
+
+/* Embedded in its owner; the descriptor stays the owner's. */
+struct sl_watch {
+	struct sl_loop *loop; /* NULL: not added */
+	sl_watch_fn fn;
+	int fd;
+	int slot; /* the loop's */
+};
+#define SL_WATCH_INIT ((struct sl_watch){.fd = -1})
+
+struct sl_timer {
+	struct sl_list node;
+	struct sl_loop *loop; /* NULL: not armed */
+	sl_timer_fn fn;
+	uint64_t deadline_ns;
+	uint32_t heap_index; /* the loop's */
+};
+/* Zeroed memory is a valid timer too. */
+#define SL_TIMER_INIT(f) ((struct sl_timer){.fn = (f)})
+
+struct sl_task {
+	struct sl_list node;
+	struct sl_loop *loop; /* NULL: not queued */
+	sl_task_fn fn;
+};
+#define SL_TASK_INIT(f) ((struct sl_task){.fn = (f)})
+
+/* Returns 0 or -errno. */
+int sl_loop_new(struct sl_loop **ret);
+/* Everything must have been removed before. Accepts NULL, returns NULL. */
+struct sl_loop *sl_loop_free(struct sl_loop *l);
+
+/* One round: wait until an event, a timer or max_wait_ns (UINT64_MAX: no limit), run callbacks, then
+ * due timers, then tasks. Returns 0, or -errno when epoll itself fails (never -EINTR). */
+int sl_loop_round(struct sl_loop *l, uint64_t max_wait_ns);
+/* Rounds until sl_loop_stop(). */
+int sl_loop_run(struct sl_loop *l);
+void sl_loop_stop(struct sl_loop *l);
+/* Monotonic time, read once a round (and again after the wait). */
+uint64_t sl_loop_now(const struct sl_loop *l);
+/* Rounds finished so far; for the heartbeat. Thread: any. */
+uint64_t sl_loop_rounds(const struct sl_loop *l);
+
+/* events as for epoll_ctl(2), also EPOLLET and EPOLLEXCLUSIVE. w->fn and w->fd are set here.
+ * Returns 0 or -errno. */
+int sl_watch_add(struct sl_loop *l, struct sl_watch *w, int fd, uint32_t events, sl_watch_fn fn);
+int sl_watch_modify(struct sl_watch *w, uint32_t events);
+/* No-op when not added. Call before closing the descriptor. */
+void sl_watch_remove(struct sl_watch *w);
+
+/* (Re)arm for an absolute deadline; never fires early. Cheap enough for every request. Returns 0 or
+ * -ENOMEM (only when the timer was not armed before). */
+int sl_timer_arm(struct sl_loop *l, struct sl_timer *t, uint64_t deadline_ns);
+void sl_timer_cancel(struct sl_timer *t);
+
+/* Run t->fn once after this round's events; queuing a queued task is a no-op. Tasks queued by tasks
+ * run in the same round. */
+void sl_task_queue(struct sl_loop *l, struct sl_task *t);
+void sl_task_cancel(struct sl_task *t);
