@@ -21,7 +21,8 @@ struct sl_mailbox;
 
 /* Thread: the receiver's. Returns 0 or -errno. */
 int sl_mailbox_new(struct sl_loop *l, struct sl_mailbox **ret);
-/* Mail still inside is handed to its fn first. Senders must be gone. Accepts NULL, returns NULL. */
+/* Mail still inside is handed to its fn first. Senders must be gone. Not to be called from a mail's
+ * fn. Accepts NULL, returns NULL. */
 struct sl_mailbox *sl_mailbox_free(struct sl_mailbox *mb);
 /* Thread: any. */
 void sl_mailbox_post(struct sl_mailbox *mb, struct sl_mail *m);
