@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The compiled configuration: immutable, shared by all threads, freed when nobody holds it. Made by
+ * compile/, read by workers and the datapath. A stream holds the snapshot that it began with for
+ * its rule and filters; an attempt asks the newest one for endpoints.
+ *
+ * Made of parts with their own reference counts and arenas (route tables, upstreams), so that a
+ * later compile can share what did not change.
+ */
+#include <stdatomic.h>
+#include "base/addr.h"
+#include "base/arena.h"
+#include "base/map.h"
+#include "snapshot/filter.h"
+#include "snapshot/plan.h"
+
+struct sl_match_index; /* match.c */
+
+/* What a backendRef resolves to: one port of one Service. */
+enum sl_app_protocol {
+	SL_APP_UNKNOWN, /* detect */
+	SL_APP_HTTP,	/* declared: appProtocol http, kubernetes.io/ws */
+	SL_APP_H2C,	/* kubernetes.io/h2c */
+	SL_APP_OPAQUE,	/* declared as something that is not HTTP (tcp, https, tls, ...) */
+};
+
+struct sl_endpoint {
+	struct sl_addr addr;
+	struct sl_str pod;  /* may be empty */
+	struct sl_str node; /* may be empty */
+	struct sl_str zone; /* may be empty */
+	bool ready;
+};
+
+struct sl_upstream {
+	atomic_uint refs;
+	struct sl_arena arena;
+	struct sl_str key; /* "namespace/name:port", port as the Service port number */
+	struct sl_str namespace, name;
+	uint16_t port;
+	enum sl_app_protocol app_protocol;
+	const struct sl_endpoint *endpoints; /* ready ones first, each group in stable order, no duplicates */
+	uint32_t n_endpoints, n_ready;
+};
+
+enum sl_backend_state {
+	SL_BACKEND_OK,
+	SL_BACKEND_INVALID, /* unresolved: its share gets 500 (gateway-api HTTPBackendRef) */
+};
+
+struct sl_backend {
+	enum sl_backend_state state;
+	struct sl_str name; /* "namespace/name:port" also when unresolved: key of the upstream */
+	uint32_t weight;
+	const struct sl_filter *filters;
+	uint32_t n_filters;
+};
+
+#define SL_TIMEOUT_NONE 0
+
+struct sl_rule {
+	struct sl_str route; /* "HTTPRoute/namespace/name" */
+	struct sl_str name;  /* rule name, else its index as text */
+	uint32_t index;
+	uint32_t id;	     /* dense in the snapshot, < snapshot->n_rules */
+	uint32_t wrr_offset; /* first of n_backends cells in a worker's balancing state, < n_wrr */
+	const struct sl_filter *filters;
+	uint32_t n_filters;
+	bool redirects; /* one of the filters answers: backends are not asked */
+	const struct sl_backend *backends;
+	uint32_t n_backends;
+	uint64_t total_weight; /* 0: 500 */
+	uint64_t request_timeout_ns, backend_request_timeout_ns; /* SL_TIMEOUT_NONE: none */
+};
+
+/* The rules that apply to one group of clients of one Service port (gateway-api GEP-1324: the
+ * producer routes, or the consumer routes of one namespace). */
+struct sl_route_table {
+	atomic_uint refs;
+	struct sl_arena arena;
+	struct sl_rule *rules;
+	uint32_t n_rules;
+	struct sl_match_index *index;
+	uint16_t fallback_status; /* no rule matches: 404, or 500 when a route without any usable rule is attached */
+};
+
+struct sl_consumer_group {
+	struct sl_str namespace; /* of the clients */
+	const struct sl_route_table *table;
+};
+
+/* One port of one routed or unrouted Service, found by its virtual address. */
+struct sl_frontend {
+	struct sl_str key; /* "namespace/name:port", also the key of the Service's own upstream */
+	struct sl_str namespace;
+	uint16_t port;
+	enum sl_app_protocol app_protocol;
+	bool routed; /* at least one group has a table */
+	const struct sl_route_table *producer; /* NULL: none */
+	const struct sl_consumer_group *consumers;
+	uint32_t n_consumers;
+};
+
+struct sl_pod_ref {
+	struct sl_str namespace, name;
+};
+
+struct sl_snapshot {
+	atomic_uint refs;
+	uint64_t generation;
+	struct sl_arena arena;
+	struct sl_map frontends; /* struct sl_addr (address and port) -> struct sl_frontend */
+	struct sl_map upstreams; /* key -> struct sl_upstream (a reference each) */
+	struct sl_map pods_by_ip;  /* 16 address bytes -> struct sl_pod_ref; pods with a netns of their own */
+	struct sl_map pods_by_uid; /* uid -> struct sl_pod_ref */
+	const struct sl_route_table **tables; /* all tables, a reference each */
+	uint32_t n_tables;
+	uint32_t n_rules, n_wrr;
+	struct sl_plan plan; /* what the BPF maps shall hold */
+};
+
+/* Thread: any. */
+struct sl_snapshot *sl_snapshot_ref(struct sl_snapshot *s);
+/* Accepts NULL, returns NULL. */
+struct sl_snapshot *sl_snapshot_unref(struct sl_snapshot *s);
+static inline void sl_snapshot_unrefp(struct sl_snapshot **s)
+{
+	(void)sl_snapshot_unref(*s); /* always NULL */
+}
+
+/* All return borrowed pointers that live as long as the snapshot; NULL when absent. Never allocate. */
+const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s, const struct sl_addr *vip);
+const struct sl_upstream *sl_snapshot_upstream(const struct sl_snapshot *s, struct sl_str key);
+const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s, const struct sl_addr *ip);
+const struct sl_pod_ref *sl_snapshot_pod_by_uid(const struct sl_snapshot *s, struct sl_str uid);
+/* The table that governs clients of that namespace (empty: unknown): the consumer group of their
+ * namespace, else the producer group, else NULL (the client is not governed: pass through). */
+const struct sl_route_table *sl_frontend_table(const struct sl_frontend *f, struct sl_str client_namespace);
