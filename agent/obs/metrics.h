@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Metrics: each worker counts in a shard of its own, which the control thread reads at any time;
+ * rendering adds the shards up in the Prometheus text format 0.0.4. Values are written by one thread
+ * with relaxed stores: no locks, no shared cache lines. Knows no proxy types. Nothing here grows
+ * without bound: past the limit of series, requests are counted under labels "other".
+ */
+#include <stdbool.h>
+#include "base/buf.h"
+#include "obs/end_reason.h"
+
+/* Counters of one family stand together; the table in metrics.c says names, labels and help. */
+enum sl_counter {
+	SL_COUNTER_CONNS_ACCEPTED,    /* sluice_connections_total{result="accepted"} */
+	SL_COUNTER_CONNS_HANDED_OVER, /* {result="handed_over"}: accepted here, served by another worker */
+	SL_COUNTER_CONNS_NOT_STEERED, /* {result="not_steered"}: somebody called the listener itself */
+	SL_COUNTER_CONNS_REFUSED,     /* {result="refused"}: a limit, or out of memory or descriptors */
+	SL_COUNTER_TUNNELS,	      /* sluice_tunnels_total */
+	SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED, /* sluice_bytes_total{side=...,direction=...} */
+	SL_COUNTER_BYTES_DOWNSTREAM_SENT,
+	SL_COUNTER_BYTES_UPSTREAM_RECEIVED,
+	SL_COUNTER_BYTES_UPSTREAM_SENT,
+	SL_COUNTER_CONNECTS_OK, /* sluice_upstream_connects_total{result=...} */
+	SL_COUNTER_CONNECTS_REFUSED,
+	SL_COUNTER_CONNECTS_TIMEOUT,
+	SL_COUNTER_CONNECTS_FAILED, /* any other error */
+	SL_COUNTER_POOL_REUSED, /* sluice_upstream_pool_takes_total{result="reused"} */
+	SL_COUNTER_POOL_MISSED, /* {result="missed"}: nothing idle, a new connection is needed */
+	SL_COUNTER_RETRIES_CONNECT, /* sluice_upstream_retries_total{reason="connect_failed"} */
+	SL_COUNTER_RETRIES_STALE, /* {reason="stale"}: a pooled connection had closed */
+	SL_COUNTER_ACCESS_LOG_DROPPED, /* sluice_access_log_dropped_total; see sl_metrics_set() */
+	SL_COUNTER_MAX,
+};
+
+enum sl_gauge {
+	SL_GAUGE_CONNS,	      /* sluice_connections_active */
+	SL_GAUGE_REQUESTS,    /* sluice_requests_active */
+	SL_GAUGE_TUNNELS,     /* sluice_tunnels_active */
+	SL_GAUGE_POOL_IDLE,   /* sluice_upstream_pool{state="idle"} */
+	SL_GAUGE_POOL_LEASED, /* sluice_upstream_pool{state="leased"} */
+	SL_GAUGE_MAX,
+};
+
+enum sl_histogram {
+	SL_HISTOGRAM_CONNECT,	 /* sluice_upstream_connect_duration_seconds */
+	SL_HISTOGRAM_FIRST_BYTE, /* sluice_upstream_first_byte_seconds: request sent to answer begun */
+	SL_HISTOGRAM_MAX,
+};
+
+#define SL_HISTOGRAM_BUCKETS 16 /* upper bounds from 0.5 ms to 60 s, and one without */
+
+struct sl_histogram_cells {
+	uint64_t buckets[SL_HISTOGRAM_BUCKETS + 1]; /* not cumulative */
+	uint64_t sum_ns;
+};
+
+struct sl_series_table;
+
+/* Written by its worker only. */
+struct sl_metrics_shard {
+	uint64_t counters[SL_COUNTER_MAX];
+	uint64_t gauges[SL_GAUGE_MAX];
+	uint64_t ends[SL_END_MAX];
+	struct sl_histogram_cells histograms[SL_HISTOGRAM_MAX];
+	struct sl_series_table *requests;  /* service, route, rule, backend, code */
+	struct sl_series_table *durations; /* service, route */
+};
+
+static inline void sl_metrics_cell_add(uint64_t *cell, uint64_t n)
+{
+	/* One writer: no read-modify-write on the bus. */
+	__atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
+/* The functions on a shard: thread: its worker. */
+static inline void sl_metrics_add(struct sl_metrics_shard *s, enum sl_counter c, uint64_t n)
+{
+	sl_metrics_cell_add(&s->counters[c], n);
+}
+
+static inline void sl_metrics_inc(struct sl_metrics_shard *s, enum sl_counter c)
+{
+	sl_metrics_cell_add(&s->counters[c], 1);
+}
+
+/* For a count that is kept elsewhere and never goes back. */
+static inline void sl_metrics_set(struct sl_metrics_shard *s, enum sl_counter c, uint64_t total)
+{
+	__atomic_store_n(&s->counters[c], total, __ATOMIC_RELAXED);
+}
+
+/* Negative to go down. What goes up in one worker goes down in the same. */
+static inline void sl_metrics_gauge_add(struct sl_metrics_shard *s, enum sl_gauge g, int64_t n)
+{
+	sl_metrics_cell_add(&s->gauges[g], (uint64_t)n);
+}
+
+static inline void sl_metrics_gauge_set(struct sl_metrics_shard *s, enum sl_gauge g, uint64_t value)
+{
+	__atomic_store_n(&s->gauges[g], value, __ATOMIC_RELAXED);
+}
+
+/* Once for each stream and tunnel: sluice_end_reason_total{reason}. */
+static inline void sl_metrics_end(struct sl_metrics_shard *s, enum sl_end_reason reason)
+{
+	sl_metrics_cell_add(&s->ends[reason], 1);
+}
+
+void sl_metrics_observe(struct sl_metrics_shard *s, enum sl_histogram h, uint64_t duration_ns);
+
+/* One request that was answered; an empty label means that there was none. */
+struct sl_metrics_request {
+	struct sl_str service; /* namespace/name:port */
+	struct sl_str route;   /* kind/namespace/name */
+	struct sl_str rule;    /* name or index */
+	struct sl_str backend; /* namespace/name:port */
+	uint32_t code;	       /* status; 0: no answer was sent */
+	uint64_t duration_ns;
+};
+/* sluice_requests_total and sluice_request_duration_seconds{service,route}. Allocates only when it
+ * meets a label set for the first time, up to the limit; strings are copied. */
+void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_request *request);
+
+struct sl_metrics;
+
+struct sl_metrics_opts {
+	uint32_t n_workers;
+	uint32_t max_series; /* label sets of requests, per worker; 0: 4096 */
+};
+
+/* Thread: control, as for all functions below. Returns 0 or -ENOMEM. */
+int sl_metrics_new(const struct sl_metrics_opts *opts, struct sl_metrics **ret);
+/* Workers must be gone. Accepts NULL, returns NULL. */
+struct sl_metrics *sl_metrics_free(struct sl_metrics *m);
+/* Borrowed, worker < n_workers. */
+struct sl_metrics_shard *sl_metrics_shard(struct sl_metrics *m, uint32_t worker);
+/* Sums over all shards, for status output. */
+uint64_t sl_metrics_counter(const struct sl_metrics *m, enum sl_counter c);
+uint64_t sl_metrics_gauge(const struct sl_metrics *m, enum sl_gauge g);
+/* Requests of a route so far. */
+uint64_t sl_metrics_route_requests(const struct sl_metrics *m, struct sl_str route);
+
+/* ---- values that are kept elsewhere ---- */
+
+struct sl_metrics_out;
+
+enum sl_metric_type { SL_METRIC_COUNTER, SL_METRIC_GAUGE };
+
+struct sl_label {
+	const char *name;
+	struct sl_str value; /* any bytes: escaped, invalid UTF-8 replaced */
+};
+
+/* Begin a family: name is [a-z_:][a-z0-9_:]*, and no other source or table has it. */
+void sl_metrics_out_family(struct sl_metrics_out *o, const char *name, const char *help,
+			   enum sl_metric_type type);
+/* A sample of the family begun last. Errors are kept and come back from sl_metrics_render(). */
+void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+			uint64_t value);
+/* Nanoseconds, shown as seconds. */
+void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+		       uint64_t ns);
+
+/* Called in each rendering, in the order of adding. */
+typedef void (*sl_metrics_source_fn)(struct sl_metrics_out *o, void *arg);
+/* arg is borrowed until sl_metrics_free(). Returns 0 or -ENOMEM. */
+int sl_metrics_add_source(struct sl_metrics *m, sl_metrics_source_fn fn, void *arg);
+
+#define SL_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* Append the whole exposition. Returns 0, -ENOMEM or -ENOBUFS; out then holds an unusable part. */
+int sl_metrics_render(struct sl_metrics *m, struct sl_buf *out);
