@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 struct sl_header {
-	struct sl_str name; /* as received; compared without case */
+	struct sl_str name;  /* as received; compared without case */
 	struct sl_str value; /* without surrounding white space */
 };
 
@@ -32,8 +32,8 @@ int sl_headers_set(struct sl_headers *h, struct sl_arena *a, struct sl_str name,
 		   struct sl_str value);
 /* Removes all lines of the name; returns how many there were. */
 unsigned sl_headers_remove(struct sl_headers *h, struct sl_str name);
-/* All lines of a name joined with "," as RFC 9110 section 5.3 allows; a single line is returned
- * without a copy. Returns 0, -ENOENT when absent, -ENOMEM. */
+/* All lines of a name joined with "," as RFC 9110 section 5.3 allows (not for Set-Cookie); a single
+ * line is returned without a copy. Returns 0, -ENOENT when absent, -ENOMEM. */
 int sl_headers_join(const struct sl_headers *h, struct sl_arena *a, struct sl_str name,
 		    struct sl_str *ret);
 
@@ -55,38 +55,45 @@ enum sl_method sl_method_from(struct sl_str s);
 bool sl_method_idempotent(enum sl_method m);
 
 enum sl_body_kind {
-	SL_BODY_NONE,	  /* no body, not even an empty chunked one */
-	SL_BODY_LENGTH,	  /* content_length bytes (may be 0) */
-	SL_BODY_CHUNKED,  /* HTTP/1: chunked; HTTP/2: until END_STREAM */
-	SL_BODY_EOF,	  /* HTTP/1 response until the connection closes */
+	SL_BODY_NONE,	 /* no body, not even an empty chunked one */
+	SL_BODY_LENGTH,	 /* content_length bytes (may be 0) */
+	SL_BODY_CHUNKED, /* HTTP/1: chunked; HTTP/2: until END_STREAM */
+	SL_BODY_EOF,	 /* HTTP/1 response until the connection closes */
 };
 
 struct sl_request {
 	enum sl_method method;
 	struct sl_str method_text;
 	struct sl_str target;	 /* request-target as received (RFC 9112 section 3.2) */
-	struct sl_str path;	 /* raw path part of target; "*" for OPTIONS *; empty for CONNECT */
+	struct sl_str path;	 /* raw path part of target, "/" when it has none; "*" for OPTIONS *
+				  * (and an absolute target without a path); empty for CONNECT */
 	struct sl_str query;	 /* raw, without "?"; ptr NULL when there was no "?" */
-	struct sl_str authority; /* of an absolute-form target, else the Host header; may be empty */
+	struct sl_str authority; /* of an absolute-form or authority-form target (the Host line is
+				  * made the same), else the Host header; may be empty */
 	struct sl_headers headers; /* without hop-by-hop fields once the codec has taken them out */
 	enum sl_body_kind body;
 	uint64_t content_length; /* SL_BODY_LENGTH */
 	uint8_t version;	 /* 10, 11 or 20 */
 	bool keep_alive;	 /* the client wants the connection kept (HTTP/1) */
-	bool expect_continue;	 /* Expect: 100-continue */
+	bool expect_continue;	 /* Expect: 100-continue, and a body to wait for */
 	bool te_trailers;	 /* TE: trailers */
-	struct sl_str upgrade;	 /* value of Upgrade when Connection names it, else ptr NULL */
+	struct sl_str upgrade;	 /* value of Upgrade when Connection names it, else ptr NULL; NULL
+				  * also for any h2c, which would carry requests past the routes */
 	struct sl_str trailer;	 /* value of Trailer, kept end to end */
 };
 
 struct sl_response {
 	uint16_t status;
-	struct sl_str reason; /* may be empty */
+	struct sl_str reason; /* may be empty; ptr NULL: h1_write fills in the usual one */
 	struct sl_headers headers;
 	enum sl_body_kind body; /* as the request's method and the status make it */
 	bool has_length; /* a Content-Length was there, also where no body follows (HEAD, 304) */
 	uint64_t content_length;
 	uint8_t version;
-	bool keep_alive; /* the server keeps the connection */
-	struct sl_str upgrade; /* of a 101 */
+	bool keep_alive; /* the server keeps the connection and the end of the message is certain */
+	struct sl_str upgrade; /* of a 101, and of a 426, which must tell; else ptr NULL */
 };
+
+/* Replace the authority and the Host line by it: the two must stay the same, and authority is what
+ * h1_write sends. The text is borrowed. Returns 0 or -ENOMEM. */
+int sl_request_set_authority(struct sl_request *r, struct sl_arena *a, struct sl_str authority);

@@ -6,17 +6,21 @@
  */
 #include "base/arena.h"
 
-/* Remove dot segments (RFC 3986 section 5.2.4) from a raw absolute path. A path without any is
- * returned as it is, else a copy in the arena. "%2e" counts as "." here, as backends decode it.
- * Returns 0 or -ENOMEM. */
+/* Remove dot segments (RFC 3986 section 5.2.4) from a raw absolute path. A path without any (and
+ * one that is not absolute, as "*") is returned as it is, else a copy in the arena. "%2e" counts as
+ * "." here, as backends decode it. Empty segments stay. Returns 0 or -ENOMEM. */
 int sl_uri_normalise(struct sl_arena *a, struct sl_str path, struct sl_str *ret);
 
 /* Next name=value of a raw query; *pos starts at 0. Names and values are raw. Returns false at the
  * end. Empty pieces are skipped; a piece without "=" has an empty value. */
 bool sl_uri_query_next(struct sl_str query, size_t *pos, struct sl_str *ret_name,
 		       struct sl_str *ret_value);
-/* Decode percent escapes and "+" of a query piece; without any, s itself. A malformed escape stays as it is.
- * Returns 0 or -ENOMEM. */
+/* Decode percent escapes and "+" of a query piece; without any, s itself. A malformed escape stays
+ * as it is; the result may have any byte in it. Returns 0 or -ENOMEM. */
 int sl_uri_query_decode(struct sl_arena *a, struct sl_str s, struct sl_str *ret);
 /* Host without port of an authority ("[::1]:80" gives "[::1]"). */
 struct sl_str sl_uri_host(struct sl_str authority);
+/* Whether it is host [":" port] (RFC 9110 section 7.2): a name, an IPv4 address or an IPv6 address
+ * in brackets; no user information (section 4.2.4), port at most 65535. with_port: the port is
+ * required, as CONNECT does. */
+bool sl_uri_authority_valid(struct sl_str authority, bool with_port);
