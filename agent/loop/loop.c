@@ -31,6 +31,7 @@ struct sl_loop {
 	bool stopped;
 	bool in_round;
 	struct sl_list tasks;
+	struct sl_list next_tasks; /* for the coming round */
 	struct sl_wheel wheel;
 	struct epoll_event events[EVENTS_A_ROUND];
 };
@@ -46,6 +47,7 @@ int sl_loop_new(struct sl_loop **ret)
 	l->free_slot = NO_SLOT;
 	l->now_ns = sl_clock_now_ns();
 	sl_list_init(&l->tasks);
+	sl_list_init(&l->next_tasks);
 	sl_wheel_init(&l->wheel, l->now_ns);
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epfd < 0)
@@ -59,7 +61,7 @@ struct sl_loop *sl_loop_free(struct sl_loop *l)
 	if (!l)
 		return NULL;
 	assert(!l->in_round);
-	assert(sl_list_empty(&l->tasks));
+	assert(sl_list_empty(&l->tasks) && sl_list_empty(&l->next_tasks));
 	assert(sl_wheel_next_ns(&l->wheel) == UINT64_MAX);
 	for (int i = 0; i < l->n_slots; i++)
 		assert(!l->slots[i].watch);
@@ -124,6 +126,13 @@ static void run_tasks(struct sl_loop *l)
 
 		sl_task_cancel(t);
 		t->fn(t);
+	}
+	/* They keep the coming round from waiting. */
+	while (!sl_list_empty(&l->next_tasks)) {
+		struct sl_list *n = l->next_tasks.next;
+
+		sl_list_remove(n);
+		sl_list_append(&l->tasks, n);
 	}
 }
 
@@ -273,6 +282,14 @@ void sl_task_queue(struct sl_loop *l, struct sl_task *t)
 		return;
 	t->loop = l;
 	sl_list_append(&l->tasks, &t->node);
+}
+
+void sl_task_queue_next(struct sl_loop *l, struct sl_task *t)
+{
+	if (t->loop)
+		return;
+	t->loop = l;
+	sl_list_append(&l->next_tasks, &t->node);
 }
 
 void sl_task_cancel(struct sl_task *t)
