@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One test's world: a folder of manifests, an agent, the pods of the fabric."""
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+
+from . import manifests as m
+from . import rawhttp
+from .agent import SANITIZER_ENV, Agent, binary
+from .netns import Entry
+from .wait import scaled, wait_for
+
+_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+
+class Metrics(list):
+    """Samples (name, labels, value) of one scrape."""
+
+    @classmethod
+    def parse(cls, text):
+        samples = cls()
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, labels, value = _SAMPLE.match(line).groups()
+                samples.append((name, dict(_LABEL.findall(labels or "")), float(value)))
+        return samples
+
+    def sum(self, name, **labels):
+        """Sum over all samples of the name that have these labels. Fails on an unknown name."""
+        assert any(n == name for n, _, _ in self), f"no metric {name}; there are {sorted({n for n, _, _ in self})}"
+        return sum(v for n, have, v in self if n == name and labels.items() <= have.items())
+
+
+class World:
+    VIPS = {"web": ("10.96.0.10", "fd00:96::10"), "a": ("10.96.0.11", "fd00:96::11"),
+            "b": ("10.96.0.12", "fd00:96::12"), "c": ("10.96.0.13", "fd00:96::13")}
+
+    def __init__(self, fabric, pods):
+        self.fabric, self.pods = fabric, dict(pods)
+        self.client, self.alien = pods["client"], pods["alien"]
+        self.a, self.b, self.c = pods["a"], pods["b"], pods["c"]
+        self.folder = tempfile.mkdtemp(prefix="world-", dir=fabric.folder)
+        self.config = os.path.join(self.folder, "config")
+        os.mkdir(self.config)
+        self.bpffs = os.path.join(fabric.bpffs, os.path.basename(self.folder))
+        self.socket = os.path.join(self.folder, "admin.sock")
+        self.access_log = os.path.join(self.folder, "access.log")
+        self.status_file = os.path.join(self.folder, "status.json")
+        self.agent = None
+        self.agents = []
+        self.tasks = []
+        self.extra_pods = []
+        self.vips = dict(self.VIPS)
+        self.written = {}
+        for p in (self.a, self.b, self.c):
+            p.backend.reset()
+
+    # configuration
+
+    def base(self):
+        """Services web (backends a, b, c), a, b and c, their slices, and the pods."""
+        objects = [m.namespace("shop"), m.namespace("other")]
+        objects += [m.pod(p) for p in self.pods.values()]
+        for name, pods in (("web", [self.a, self.b, self.c]), ("a", [self.a]), ("b", [self.b]), ("c", [self.c])):
+            objects += self.service_objects(name, pods)
+        self.write("base.yaml", objects)
+        return self
+
+    def service_objects(self, name, pods, ports=None, vip=None, ns="shop", **kw):
+        """A dual-stack Service and its slices."""
+        if vip:
+            self.vips[name] = vip
+        v4 = [p for p in pods]
+        v6 = [p for p in pods if p.v6]
+        return [m.service(name, self.vips[name], ports, ns=ns, **kw),
+                m.endpoint_slice(name, v4, ports, ns=ns),
+                m.endpoint_slice(name, v6, ports, ns=ns, family=6)]
+
+    def add_service(self, name, pods, ports=None, vip=None, **kw):
+        if not vip:
+            n = 50 + len(self.vips)
+            vip = (f"10.96.0.{n}", f"fd00:96::{n}")
+        self.write(f"service-{kw.get('ns', 'shop')}-{name}.yaml", self.service_objects(name, pods, ports, vip, **kw))
+        return vip
+
+    def write(self, file, objects):
+        self.write_text(file, m.documents(objects if isinstance(objects, list) else [objects]))
+
+    def write_text(self, file, text):
+        target = os.path.join(self.config, file)
+        hidden = os.path.join(self.config, "." + file)
+        with open(hidden, "w") as f:
+            f.write(text)
+        os.rename(hidden, target)
+
+    def remove(self, file):
+        os.unlink(os.path.join(self.config, file))
+
+    def route(self, name, rules, parents=None, **kw):
+        """Writes an HTTPRoute as a file of its own."""
+        self.write(f"route-{kw.get('ns', 'shop')}-{name}.yaml", m.route(name, rules, parents, **kw))
+
+    def remove_route(self, name, ns="shop"):
+        self.remove(f"route-{ns}-{name}.yaml")
+
+    def pod(self, name, namespace="shop", written=True, **kw):
+        """A pod of this test alone."""
+        p = self.fabric.pod(f"{name}-{self.fabric.n_pods}", namespace, **kw)
+        self.extra_pods.append(p)
+        if written:
+            self.write(f"pod-{p.name}.yaml", m.pod(p))
+        if p.backend:
+            p.backend.wait_ready()
+        return p
+
+    # the agent
+
+    def arguments(self):
+        return {"--config": self.config, "--cgroup": self.fabric.cgroup.path, "--bpffs": self.bpffs,
+                "--netns-dir": self.fabric.netns_dir, "--admin-socket": self.socket,
+                "--access-log": self.access_log, "--status-file": self.status_file,
+                "--metrics": "127.0.0.1:15020", "--workers": "2", "--log-level": "info"}
+
+    def start(self, *extra, wait=True, env=None, entry=None, wrapper=(), **options):
+        """Options by keyword replace those of arguments(); None leaves one out."""
+        assert not (self.agent and self.agent.running()), "one agent at a time"
+        arguments = self.arguments()
+        arguments.update({"--" + k.replace("_", "-"): v for k, v in options.items()})
+        argv = [word for k, v in arguments.items() if v is not None for word in (k, str(v))]
+        log = os.path.join(self.folder, "agent.log")
+        self.agent = Agent(entry or self.fabric.node, log, argv + list(extra), env, wrapper)
+        self.agents.append(self.agent)
+        if wait:
+            self.wait_ready()
+        return self.agent
+
+    def wait_ready(self, timeout=20):
+        wait_for(self._ready, timeout, what="the agent to serve every pod")
+
+    def _ready(self):
+        if not self.agent.running():
+            raise RuntimeError(f"the agent ended with {self.agent.process.returncode}:\n{self.agent.log()[-3000:]}")
+        served = self.served_netns()
+        expected = {os.path.basename(p.netns) for p in self.fabric.pods if p.exists}
+        return expected <= served
+
+    def served_netns(self):
+        return {n["name"] for n in self.ctl("netns")["netns"] if n.get("usable")}
+
+    def ctl_run(self, *argv, check=True, output="json"):
+        """sluicectl as a process."""
+        env = dict(os.environ, **SANITIZER_ENV)
+        options = ["-o", output] if output else []
+        return Entry().run([binary("sluicectl"), "-s", self.socket, *options, *argv], check=check, env=env)
+
+    def ctl(self, *argv):
+        return json.loads(self.ctl_run(*argv).stdout)
+
+    def restart(self, *extra, **options):
+        self.agent.stop()
+        return self.start(*extra, **options)
+
+    def uninstall(self):
+        env = dict(os.environ, **SANITIZER_ENV)
+        self.fabric.node.run([binary("sluiced"), "--uninstall", "--bpffs", self.bpffs], env=env)
+
+    def metrics(self, address=("127.0.0.1", 15020)):
+        r = self.fabric.node.call(lambda: rawhttp.fetch(address, target="/metrics", host="metrics"))
+        assert r.status == 200, r
+        return Metrics.parse(r.body.decode())
+
+    def access_records(self):
+        try:
+            with open(self.access_log) as f:
+                return [json.loads(line) for line in f if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+
+    def status(self):
+        with open(self.status_file) as f:
+            return json.load(f)
+
+    # traffic
+
+    def addr(self, service="web", port=80, family=4):
+        return (self.vips[service][0 if family == 4 else 1], port)
+
+    def fetch(self, target="/", service="web", port=80, family=4, pod=None, **kw):
+        """One request from a pod (the client, unless said) to a Service's address."""
+        addr = self.addr(service, port, family)
+        return (pod or self.client).call(rawhttp_fetch, addr, {"target": target, **kw},
+                                         timeout=kw.get("timeout", 10) + 20)
+
+    def pods_of(self, n, target="/", service="web", pod=None, **kw):
+        """Which pods answered n requests on one connection."""
+        addr = self.addr(service, kw.pop("port", 80), kw.pop("family", 4))
+
+        def run():
+            with rawhttp.Conn(addr) as c:
+                names = []
+                for _ in range(n):
+                    r = c.request(target=target, **kw)
+                    assert r.status == 200, r
+                    names.append(r.seen["pod"])
+                return names
+        return (pod or self.client).call(run, timeout=60)
+
+    def spawn(self, pod, fn, *args):
+        task = pod.spawn(fn, *args)
+        self.tasks.append(task)
+        return task
+
+    def wait_answer(self, check, what, timeout=10, **request):
+        """Ask again until check(response) holds."""
+        return wait_for(lambda: check(self.fetch(**request)), timeout, interval=0.03, what=what)
+
+    # the end
+
+    def close(self, failed=False):
+        problems = []
+
+        def attempt(fn):
+            try:
+                fn()
+            except Exception as e:
+                problems.append(f"{type(e).__name__}: {e}")
+
+        for task in self.tasks:
+            task.kill()
+        if self.agent and self.agent.running():
+            attempt(lambda: self.agent.signal(signal.SIGCONT))
+            attempt(lambda: self.agent.stop(30))
+        for agent in self.agents:
+            if agent.running():
+                agent.kill()
+        if self.agents:
+            attempt(self.uninstall)
+            attempt(self._check_nothing_left)
+            attempt(self.agents[-1].check_log)
+            if failed or problems:
+                print(f"--- agent.log\n{self.agents[-1].log()[-8000:]}")
+        for pod in self.extra_pods:
+            attempt(lambda pod=pod: self.fabric.forget(pod))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if os.path.isdir(self.bpffs):
+            shutil.rmtree(self.bpffs, ignore_errors=True)
+        if problems and not failed:
+            raise AssertionError("at the end of the test: " + "; ".join(problems))
+        for p in problems:
+            print("at the end of the test:", p)
+
+    def _check_nothing_left(self):
+        assert not os.path.exists(self.bpffs) or not os.listdir(self.bpffs), \
+            f"pins left behind: {os.listdir(self.bpffs)}"
+        shown = Entry().run(["bpftool", "-j", "cgroup", "show", self.fabric.cgroup.path]).stdout
+        attached = json.loads(shown or "[]")
+        assert not attached, f"programs left on the cgroup: {attached}"
+
+
+def rawhttp_fetch(addr, kw):
+    return rawhttp.fetch(addr, **kw)
+
+
+__all__ = ["World", "Metrics", "scaled"]
