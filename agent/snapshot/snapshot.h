@@ -98,7 +98,7 @@ struct sl_frontend {
 	enum sl_app_protocol app_protocol;
 	bool routed; /* at least one group has a table */
 	const struct sl_route_table *producer; /* NULL: none */
-	const struct sl_consumer_group *consumers;
+	const struct sl_consumer_group *consumers; /* sorted by namespace (sl_str_cmp) */
 	uint32_t n_consumers;
 };
 
@@ -114,11 +114,19 @@ struct sl_snapshot {
 	struct sl_map upstreams; /* key -> struct sl_upstream (a reference each) */
 	struct sl_map pods_by_ip;  /* 16 address bytes -> struct sl_pod_ref; pods with a netns of their own */
 	struct sl_map pods_by_uid; /* uid -> struct sl_pod_ref */
-	const struct sl_route_table **tables; /* all tables, a reference each */
+	struct sl_route_table **tables; /* all tables, a reference each */
 	uint32_t n_tables;
 	uint32_t n_rules, n_wrr;
 	struct sl_plan plan; /* what the BPF maps shall hold */
 };
+
+/* For compile: empty parts with one reference, to be filled in before anybody else sees them. Each returns 0
+ * or -ENOMEM. A table may lack its index until then. unref accepts NULL and half-built parts, returns NULL. */
+int sl_upstream_new(struct sl_upstream **ret);
+struct sl_upstream *sl_upstream_unref(struct sl_upstream *u);
+int sl_route_table_new(struct sl_route_table **ret);
+struct sl_route_table *sl_route_table_unref(struct sl_route_table *t);
+int sl_snapshot_new(struct sl_snapshot **ret);
 
 /* Thread: any. */
 struct sl_snapshot *sl_snapshot_ref(struct sl_snapshot *s);

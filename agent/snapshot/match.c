@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/match.h"
+
+#include <errno.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "http/uri.h"
+#include "snapshot/match_impl.h"
+
+enum { CACHE_SIZE = 64 };
+
+/* The value of one header or query name in the request at hand, looked up once. */
+struct cached_value {
+	uint64_t round;
+	uint32_t name_id;
+	bool present;
+	struct sl_str value;
+};
+
+struct sl_match_scratch {
+	struct sl_regex_scratch *regex;
+	uint64_t n_limits_hit;
+	uint64_t round; /* one per request: older cache entries are void */
+	bool failed;	/* out of memory: the answer would be a guess */
+	struct cached_value cache[2][CACHE_SIZE]; /* by value_kind */
+};
+
+struct lookup {
+	const struct sl_request *req;
+	struct sl_str path;
+	struct sl_match_scratch *scratch;
+	struct sl_arena *arena;
+	const struct sl_match *best;
+};
+
+SL_DEFINE_CLEANUP(struct sl_match_scratch *, sl_match_scratch_free)
+
+int sl_match_scratch_new(struct sl_match_scratch **ret)
+{
+	_cleanup_(sl_match_scratch_freep) struct sl_match_scratch *s = sl_new(struct sl_match_scratch);
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = sl_regex_scratch_new(&s->regex);
+	if (r)
+		return r;
+	*ret = sl_take(s);
+	return 0;
+}
+
+struct sl_match_scratch *sl_match_scratch_free(struct sl_match_scratch *s)
+{
+	if (s) {
+		sl_regex_scratch_free(s->regex);
+		free(s);
+	}
+	return NULL;
+}
+
+uint64_t sl_match_scratch_limits_hit(const struct sl_match_scratch *s)
+{
+	return s->n_limits_hit;
+}
+
+/* ---- values of the request ---- */
+
+static bool is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static int hex_value(char c)
+{
+	return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+}
+
+/* Whether a raw query name, decoded, is name: without a copy of it. */
+static bool query_name_eq(struct sl_str raw, struct sl_str name)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < raw.len; i++, n++) {
+		char c = raw.ptr[i];
+
+		if (c == '+') {
+			c = ' ';
+		} else if (c == '%' && i + 2 < raw.len && is_hex(raw.ptr[i + 1]) &&
+			   is_hex(raw.ptr[i + 2])) {
+			c = (char)(hex_value(raw.ptr[i + 1]) << 4 | hex_value(raw.ptr[i + 2]));
+			i += 2;
+		}
+		if (n >= name.len || name.ptr[n] != c)
+			return false;
+	}
+	return n == name.len;
+}
+
+static int find_header(const struct lookup *l, struct sl_str name, struct sl_str *ret)
+{
+	/* The authority, also where it came as :authority or in the request target, which overrides
+	 * a Host line (RFC 9112 section 3.2.2). */
+	if (l->req->authority.len && sl_str_ieq(name, SL_STR("Host"))) {
+		*ret = l->req->authority;
+		return 0;
+	}
+	return sl_headers_join(&l->req->headers, l->arena, name, ret);
+}
+
+static int find_query(const struct lookup *l, struct sl_str name, struct sl_str *ret)
+{
+	struct sl_str raw_name, raw_value;
+	size_t pos = 0;
+
+	while (sl_uri_query_next(l->req->query, &pos, &raw_name, &raw_value)) {
+		if (query_name_eq(raw_name, name))
+			return sl_uri_query_decode(l->arena, raw_value, ret);
+	}
+	return -ENOENT;
+}
+
+/* NULL when the request has no such header or parameter. */
+static const struct sl_str *request_value(struct lookup *l, enum value_kind kind, uint32_t name_id,
+					  struct sl_str name)
+{
+	struct cached_value *c = &l->scratch->cache[kind][name_id % CACHE_SIZE];
+	int r;
+
+	if (c->round != l->scratch->round || c->name_id != name_id) {
+		r = kind == VALUE_HEADER ? find_header(l, name, &c->value) :
+					   find_query(l, name, &c->value);
+		if (r == -ENOMEM)
+			l->scratch->failed = true;
+		c->round = l->scratch->round;
+		c->name_id = name_id;
+		c->present = r == 0;
+	}
+	return c->present ? &c->value : NULL;
+}
+
+/* ---- one match ---- */
+
+static bool regex_matches(struct lookup *l, const struct sl_regex *regex, struct sl_str value)
+{
+	enum sl_regex_result r = sl_regex_match(regex, value, l->scratch->regex);
+
+	if (r == SL_REGEX_LIMIT)
+		l->scratch->n_limits_hit++;
+	return r == SL_REGEX_YES;
+}
+
+static bool values_match(struct lookup *l, enum value_kind kind, const struct sl_match_value *values,
+			 uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct sl_match_value *want = &values[i];
+		const struct sl_str *have = request_value(l, kind, want->name_id, want->name);
+
+		if (!have || (want->regex ? !regex_matches(l, want->regex, *have) :
+					    !sl_str_eq(want->value, *have)))
+			return false;
+	}
+	return true;
+}
+
+/* Everything but an exact path or prefix, which the bucket stands for. */
+static bool match_applies(struct lookup *l, const struct sl_match *m)
+{
+	if (m->method != SL_METHOD_OTHER && m->method != l->req->method)
+		return false;
+	if (!values_match(l, VALUE_HEADER, m->headers, m->n_headers) ||
+	    !values_match(l, VALUE_QUERY, m->queries, m->n_queries))
+		return false;
+	return !m->path_regex || regex_matches(l, m->path_regex, l->path);
+}
+
+/* ---- candidates ---- */
+
+static void try_list(struct lookup *l, const struct match_list *list)
+{
+	for (uint32_t i = 0; i < list->n; i++) {
+		if (l->best && list->items[i]->rank > l->best->rank)
+			return;
+		if (match_applies(l, list->items[i])) {
+			l->best = list->items[i];
+			return;
+		}
+	}
+}
+
+static bool try_bucket(struct lookup *l, const struct bucket *b)
+{
+	if (!b->fan) {
+		try_list(l, &b->list);
+		return l->best;
+	}
+	for (uint32_t i = 0; i < b->fan->n_dimensions; i++) {
+		const struct dimension *d = &b->fan->dimensions[i];
+		const struct sl_str *have = request_value(l, d->kind, d->name_id, d->name);
+		const struct value_node *v =
+			have ? value_find(b->fan, d->kind, d->name_id, *have) : NULL;
+
+		if (v)
+			try_list(l, &v->list);
+	}
+	try_list(l, &b->fan->rest);
+	return l->best;
+}
+
+static void try_prefixes(struct lookup *l, const struct sl_match_index *index)
+{
+	for (uint32_t i = 0; i < index->n_prefix_lengths; i++) {
+		uint32_t len = index->prefix_lengths[i];
+		const struct bucket *b;
+
+		/* Element-wise: the prefix ends where the path does, or before a "/". */
+		if (len > l->path.len || (len < l->path.len && l->path.ptr[len] != '/'))
+			continue;
+		b = bucket_find(&index->prefix, (struct sl_str){l->path.ptr, len});
+		if (b && try_bucket(l, b))
+			return;
+	}
+}
+
+const struct sl_rule *sl_route_table_match(const struct sl_route_table *t, const struct sl_request *req,
+					   struct sl_str path, struct sl_match_scratch *scratch,
+					   struct sl_arena *arena)
+{
+	struct lookup l = {.req = req, .path = path, .scratch = scratch, .arena = arena};
+	const struct sl_match_index *index = t->index;
+	const struct bucket *exact;
+
+	if (!path.len || path.ptr[0] != '/')
+		l.path = SL_STR("/"); /* CONNECT and "OPTIONS *" name the whole server */
+	scratch->round++;
+	scratch->failed = false;
+	exact = bucket_find(&index->exact, l.path);
+	if (!(exact && try_bucket(&l, exact)) && !try_bucket(&l, &index->regex))
+		try_prefixes(&l, index);
+	return l.best && !scratch->failed ? l.best->rule : NULL;
+}
