@@ -3,8 +3,8 @@
 /*
  * The upstream side of one worker: choosing a backend and an endpoint, and the connections kept
  * open to endpoints, per source network namespace (a pooled connection carries the client pod's
- * address, so pods never share one). Knows nothing of HTTP: a pooled connection is a descriptor that is
- * idle between exchanges.
+ * address, so pods never share one). Knows nothing of HTTP: a pooled connection is a descriptor
+ * that is idle between exchanges.
  *
  * Thread: one worker; nothing is shared.
  */
@@ -19,30 +19,33 @@
 struct sl_wrr {
 	int64_t *cells; /* one per backend of each rule of the snapshot */
 	uint32_t n_cells;
+	uint64_t seed; /* of the random phases */
 };
 #define SL_WRR_INIT ((struct sl_wrr){0})
-/* For a new snapshot; state starts at a random phase, so that frequent changes of configuration do not favour the first
- * backend. Returns 0 or -ENOMEM (old state kept). */
+/* For a new snapshot; state starts at a random phase, so that frequent changes of configuration do
+ * not favour the first backend. Returns 0 or -ENOMEM (old state kept). */
 int sl_wrr_resize(struct sl_wrr *w, uint32_t n_cells);
 void sl_wrr_deinit(struct sl_wrr *w);
-/* Index into rule->backends, or -1 when all weights are zero. Weight 0 is never chosen. */
+/* Index into rule->backends, or -1 when all weights are zero. Weight 0 is never chosen. A rule of
+ * an older snapshot is served too, its shares then hold on average only. Never allocates. */
 int sl_wrr_pick(struct sl_wrr *w, const struct sl_rule *rule);
 
-/* Round-robin over ready endpoints. avoid (may be NULL) is left out when there is another: the endpoint of a failed
- * attempt. Returns NULL when none is ready (503). */
+/* Round-robin over ready endpoints. avoid (may be NULL) is left out when there is another: the
+ * endpoint of a failed attempt. Returns NULL when none is ready (503). */
 struct sl_lb;
 int sl_lb_new(struct sl_lb **ret);
 struct sl_lb *sl_lb_free(struct sl_lb *lb);
-const struct sl_endpoint *sl_lb_pick(struct sl_lb *lb, const struct sl_upstream *up, const struct sl_addr *avoid);
+const struct sl_endpoint *sl_lb_pick(struct sl_lb *lb, const struct sl_upstream *up,
+				     const struct sl_addr *avoid);
 /* Forget state of upstreams that are not in the snapshot. */
 void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *snap);
 
 /* ---- pool ---- */
 
 /*
- * One connection to an endpoint that can be pooled: embedded in its owner's object. Its watch stays registered
- * (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) for its whole life; only watch.fn changes hands between the pool and the
- * owner, so that leasing costs no system call.
+ * One connection to an endpoint that can be pooled: embedded in its owner's object. Its watch stays
+ * registered (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) for its whole life; only watch.fn changes
+ * hands between the pool and the owner, so that leasing costs no epoll_ctl(2).
  */
 struct sl_pooled {
 	struct sl_watch watch;
@@ -66,12 +69,16 @@ struct sl_pool_opts {
 int sl_pool_new(struct sl_loop *loop, const struct sl_pool_opts *opts, struct sl_pool **ret);
 /* Destroys what is inside. */
 struct sl_pool *sl_pool_free(struct sl_pool *p);
-/* Most recently used first; the caller owns it and sets watch.fn. NULL when there is none. source: cookie of the network namespace. */
+/* Most recently used first; the caller owns it and sets watch.fn. NULL when there is none. One
+ * whose peer has closed it or sent anything meanwhile is destroyed, not returned. source: cookie of
+ * the network namespace. */
 struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint);
-/* Give an idle, clean connection with source, endpoint and destroy set and the watch added: the pool sets watch.fn and destroys it
- * on any EPOLLIN, EPOLLRDHUP, EPOLLHUP or EPOLLERR event (EPOLLOUT alone is ignored). Takes ownership, also on failure (destroyed then). */
+/* Give an idle, clean connection with source, endpoint and destroy set and the watch added: the
+ * pool sets watch.fn and destroys it on any EPOLLIN, EPOLLRDHUP, EPOLLHUP or EPOLLERR event
+ * (EPOLLOUT alone is ignored). Takes ownership, also on failure (destroyed then). */
 void sl_pool_give(struct sl_pool *p, struct sl_pooled *c);
-/* Destroy all of a network namespace (it went), or of endpoints that are in no upstream of the snapshot any more. */
+/* Destroy all of a network namespace (it went), or of endpoints that are in no upstream of the
+ * snapshot any more. */
 void sl_pool_drop_source(struct sl_pool *p, uint64_t source);
 void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *snap);
 size_t sl_pool_n_idle(const struct sl_pool *p);

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A slot holds the idle connections of one (source, endpoint), newest first; a second list threads
+ * all connections in the order in which they became idle. As the idle timeout is the same for all,
+ * the end of that list expires first and one timer is enough. A slot that runs empty stays for one
+ * idle timeout, since its next connection usually follows within milliseconds.
+ */
+#include "upstream/upstream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+enum { DEFAULT_IDLE_PER_KEY = 64, DEFAULT_IDLE = 4096 };
+#define DEFAULT_IDLE_TIMEOUT_NS (60 * SL_NS_PER_S)
+
+struct key {
+	uint64_t source;
+	struct sl_addr endpoint;
+	uint8_t pad[6]; /* zero: keys are compared as bytes */
+};
+_Static_assert(sizeof(struct key) == 32, "pool key has no hidden padding");
+
+struct slot {
+	struct key key;
+	struct sl_list idle; /* sl_pooled.by_key, newest first */
+	uint32_t n_idle;
+	struct sl_list in_empty; /* pool.empty, while n_idle == 0 */
+	uint64_t since_ns;	 /* empty since */
+	struct sl_pool *pool;
+};
+
+struct sl_pool {
+	struct sl_loop *loop;
+	struct sl_pool_opts opts;
+	struct sl_map slots;  /* slot.key -> struct slot */
+	struct sl_list idle;  /* sl_pooled.by_age, newest first */
+	struct sl_list empty; /* slot.in_empty, newest first */
+	size_t n_idle, n_empty;
+	struct sl_timer timer;
+};
+
+static struct sl_pooled *newest_of(const struct slot *s)
+{
+	return sl_container_of(s->idle.next, struct sl_pooled, by_key);
+}
+
+static struct sl_pooled *oldest_of(const struct slot *s)
+{
+	return sl_container_of(s->idle.prev, struct sl_pooled, by_key);
+}
+
+static struct sl_pooled *oldest(const struct sl_pool *p)
+{
+	return sl_container_of(p->idle.prev, struct sl_pooled, by_age);
+}
+
+static struct slot *oldest_empty(const struct sl_pool *p)
+{
+	return sl_container_of(p->empty.prev, struct slot, in_empty);
+}
+
+/* A timer that is armed fires no later than needed, as what is added expires last. */
+static void arm(struct sl_pool *p)
+{
+	uint64_t since_ns = UINT64_MAX;
+
+	if (p->timer.loop)
+		return;
+	if (!sl_list_empty(&p->idle))
+		since_ns = oldest(p)->idle_since_ns;
+	if (!sl_list_empty(&p->empty) && oldest_empty(p)->since_ns < since_ns)
+		since_ns = oldest_empty(p)->since_ns;
+	if (since_ns != UINT64_MAX)
+		sl_timer_arm(p->loop, &p->timer, since_ns + p->opts.idle_timeout_ns);
+}
+
+static void free_slot(struct slot *s)
+{
+	struct sl_pool *p = s->pool;
+
+	sl_list_remove(&s->in_empty);
+	p->n_empty--;
+	(void)sl_map_del(&p->slots, SL_KEY(&s->key)); /* it is there */
+	free(s);
+}
+
+static void park_slot(struct slot *s)
+{
+	struct sl_pool *p = s->pool;
+
+	if (p->n_empty >= p->opts.max_idle)
+		free_slot(oldest_empty(p));
+	s->since_ns = sl_loop_now(p->loop);
+	sl_list_prepend(&p->empty, &s->in_empty);
+	p->n_empty++;
+	arm(p);
+}
+
+/* Out of the pool's lists; its owner's again. */
+static void release(struct sl_pooled *c)
+{
+	struct slot *s = c->key;
+
+	sl_list_remove(&c->by_key);
+	sl_list_remove(&c->by_age);
+	c->key = NULL;
+	s->pool->n_idle--;
+	if (--s->n_idle == 0)
+		park_slot(s);
+}
+
+static void drop(struct sl_pooled *c)
+{
+	release(c);
+	c->destroy(c);
+}
+
+/* A server has nothing to say on an idle connection: whatever it was, it cannot be used again. */
+static void on_event(struct sl_watch *w, uint32_t events)
+{
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		drop(sl_container_of(w, struct sl_pooled, watch));
+}
+
+static void expire(struct sl_timer *t)
+{
+	struct sl_pool *p = sl_container_of(t, struct sl_pool, timer);
+	uint64_t now = sl_loop_now(p->loop), timeout = p->opts.idle_timeout_ns;
+
+	while (p->n_idle && oldest(p)->idle_since_ns + timeout <= now)
+		drop(oldest(p));
+	while (p->n_empty && oldest_empty(p)->since_ns + timeout <= now)
+		free_slot(oldest_empty(p));
+	arm(p);
+}
+
+int sl_pool_new(struct sl_loop *loop, const struct sl_pool_opts *opts, struct sl_pool **ret)
+{
+	struct sl_pool *p = sl_new(struct sl_pool);
+
+	if (!p)
+		return -ENOMEM;
+	p->loop = loop;
+	if (opts)
+		p->opts = *opts;
+	if (!p->opts.max_idle_per_key)
+		p->opts.max_idle_per_key = DEFAULT_IDLE_PER_KEY;
+	if (!p->opts.max_idle)
+		p->opts.max_idle = DEFAULT_IDLE;
+	if (!p->opts.idle_timeout_ns)
+		p->opts.idle_timeout_ns = DEFAULT_IDLE_TIMEOUT_NS;
+	p->timer = SL_TIMER_INIT(expire);
+	sl_list_init(&p->idle);
+	sl_list_init(&p->empty);
+	*ret = p;
+	return 0;
+}
+
+struct sl_pool *sl_pool_free(struct sl_pool *p)
+{
+	if (!p)
+		return NULL;
+	while (p->n_idle)
+		drop(oldest(p));
+	while (p->n_empty)
+		free_slot(oldest_empty(p));
+	sl_timer_cancel(&p->timer);
+	sl_map_deinit(&p->slots);
+	free(p);
+	return NULL;
+}
+
+/*
+ * One poll(2), 0.3 us of some 20 for a request, which the watch does not make needless: a busy
+ * round lasts for milliseconds, and a connection that the peer closed in it (servers do so right
+ * behind an answer) would cost a request that must not be sent twice.
+ */
+static bool untouched(const struct sl_pooled *c)
+{
+	struct pollfd p = {.fd = c->watch.fd, .events = POLLIN | POLLRDHUP};
+
+	return poll(&p, 1, 0) == 0;
+}
+
+struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint)
+{
+	struct key key = {.source = source, .endpoint = *endpoint};
+	struct slot *s = sl_map_get(&p->slots, SL_KEY(&key));
+
+	while (s && s->n_idle) {
+		struct sl_pooled *c = newest_of(s);
+
+		if (untouched(c)) {
+			release(c);
+			return c;
+		}
+		drop(c);
+	}
+	return NULL;
+}
+
+static struct slot *find_slot(struct sl_pool *p, const struct key *key)
+{
+	struct slot *s = sl_map_get(&p->slots, SL_KEY(key));
+
+	if (s)
+		return s;
+	s = sl_new(struct slot);
+	if (!s)
+		return NULL;
+	s->key = *key;
+	s->pool = p;
+	sl_list_init(&s->idle);
+	if (sl_map_put(&p->slots, SL_KEY(&s->key), s, NULL)) {
+		free(s);
+		return NULL;
+	}
+	park_slot(s);
+	return s;
+}
+
+void sl_pool_give(struct sl_pool *p, struct sl_pooled *c)
+{
+	struct key key = {.source = c->source, .endpoint = c->endpoint};
+	struct slot *s = find_slot(p, &key);
+
+	if (!s) {
+		c->destroy(c);
+		return;
+	}
+	if (s->n_idle++ == 0) {
+		sl_list_remove(&s->in_empty);
+		p->n_empty--;
+	}
+	c->watch.fn = on_event;
+	c->key = s;
+	c->idle_since_ns = sl_loop_now(p->loop);
+	sl_list_prepend(&s->idle, &c->by_key);
+	sl_list_prepend(&p->idle, &c->by_age);
+	p->n_idle++;
+	if (s->n_idle > p->opts.max_idle_per_key)
+		drop(oldest_of(s));
+	if (p->n_idle > p->opts.max_idle)
+		drop(oldest(p));
+	arm(p);
+}
+
+void sl_pool_drop_source(struct sl_pool *p, uint64_t source)
+{
+	sl_list_foreach_safe (it, &p->idle) {
+		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
+
+		if (c->source == source)
+			drop(c);
+	}
+	sl_list_foreach_safe (it, &p->empty) {
+		struct slot *s = sl_container_of(it, struct slot, in_empty);
+
+		if (s->key.source == source)
+			free_slot(s);
+	}
+}
+
+/* endpoints (out): those of the pool's connections; the value is of no interest. Returns 0 or
+ * -ENOMEM. */
+static int pooled_endpoints(const struct sl_pool *p, struct sl_map *endpoints)
+{
+	sl_list_foreach (it, &p->idle) {
+		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
+		struct slot *s =
+			c->key; /* its key does not move, and lives as long as c is in the pool */
+		int r;
+
+		if (sl_map_get(endpoints, SL_KEY(&s->key.endpoint)))
+			continue;
+		r = sl_map_put(endpoints, SL_KEY(&s->key.endpoint), s, NULL);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Looks for each endpoint of the snapshot among those of the pool: the snapshot is the larger by
+ * far. Out of memory, all connections go: they can be made again. */
+void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *snap)
+{
+	_cleanup_(sl_map_deinit) struct sl_map gone = SL_MAP_INIT;
+	bool all = pooled_endpoints(p, &gone) < 0;
+	struct sl_list doomed = SL_LIST_INIT(doomed);
+	const struct sl_upstream *up;
+	size_t pos = 0;
+
+	while (!all && (up = sl_map_next(&snap->upstreams, &pos, NULL)))
+		for (uint32_t i = 0; i < up->n_endpoints; i++)
+			(void)sl_map_del(&gone, SL_KEY(&up->endpoints[i].addr)); /* may be absent */
+	sl_list_foreach_safe (it, &p->idle) {
+		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
+
+		if (all || sl_map_get(&gone, SL_KEY(&c->endpoint))) {
+			sl_list_remove(&c->by_age);
+			sl_list_append(&doomed, &c->by_age);
+		}
+	}
+	/* Only now, as the map looks at slots, which a drop may free. */
+	while (!sl_list_empty(&doomed))
+		drop(sl_container_of(doomed.next, struct sl_pooled, by_age));
+}
+
+size_t sl_pool_n_idle(const struct sl_pool *p)
+{
+	return p->n_idle;
+}

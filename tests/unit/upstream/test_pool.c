@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "upstream/upstream.h"
+
+#define DEADLINE_NS (10 * SL_NS_PER_S)
+
+static size_t n_destroyed;
+
+struct conn {
+	struct sl_pooled pooled;
+	int peer;
+	int id;
+};
+
+static struct sl_loop *loop;
+static struct sl_pool *pool;
+static struct sl_addr here, there;
+
+static void set_up(void)
+{
+	cr_assert_eq(sl_loop_new(&loop), 0);
+	cr_assert_eq(sl_pool_new(loop, NULL, &pool), 0);
+	cr_assert_eq(sl_addr_parse(SL_STR("10.0.0.1:80"), &here), 0);
+	cr_assert_eq(sl_addr_parse(SL_STR("10.0.0.2:80"), &there), 0);
+}
+
+static void use_pool(const struct sl_pool_opts *opts)
+{
+	pool = sl_pool_free(pool);
+	cr_assert_eq(sl_pool_new(loop, opts, &pool), 0);
+}
+
+static void tear_down(void)
+{
+	pool = sl_pool_free(pool);
+	loop = sl_loop_free(loop);
+}
+
+TestSuite(pool, .init = set_up, .fini = tear_down);
+
+static void destroy(struct sl_pooled *p)
+{
+	struct conn *c = sl_container_of(p, struct conn, pooled);
+
+	sl_watch_remove(&p->watch);
+	(void)close(p->watch.fd);
+	(void)close(c->peer);
+	free(c);
+	n_destroyed++;
+}
+
+static void not_ours(struct sl_watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+}
+
+static struct conn *adopt(int fd, int peer, uint64_t source, const struct sl_addr *endpoint, int id)
+{
+	struct conn *c = sl_new(struct conn);
+
+	cr_assert_not_null(c);
+	*c = (struct conn){.peer = peer, .id = id};
+	c->pooled.source = source;
+	c->pooled.endpoint = *endpoint;
+	c->pooled.destroy = destroy;
+	cr_assert_eq(sl_watch_add(loop, &c->pooled.watch, fd,
+				  EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, not_ours),
+		     0);
+	return c;
+}
+
+static struct conn *give(uint64_t source, const struct sl_addr *endpoint, int id)
+{
+	struct conn *c;
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	c = adopt(fds[0], fds[1], source, endpoint, id);
+	sl_pool_give(pool, &c->pooled);
+	return c;
+}
+
+/* Id of the connection taken (which is destroyed), or -1. */
+static int take(uint64_t source, const struct sl_addr *endpoint)
+{
+	struct sl_pooled *p = sl_pool_take(pool, source, endpoint);
+	int id;
+
+	if (!p)
+		return -1;
+	id = sl_container_of(p, struct conn, pooled)->id;
+	cr_assert_eq(p->source, source);
+	destroy(p);
+	return id;
+}
+
+static void rounds_until_idle_is(size_t n)
+{
+	uint64_t deadline = sl_clock_now_ns() + DEADLINE_NS;
+
+	while (sl_pool_n_idle(pool) != n) {
+		cr_assert_lt(sl_clock_now_ns(), deadline, "%zu idle, not %zu", sl_pool_n_idle(pool),
+			     n);
+		cr_assert_eq(sl_loop_round(loop, SL_NS_PER_S), 0);
+	}
+}
+
+/* ---- leasing ---- */
+
+Test(pool, the_most_recently_used_comes_first)
+{
+	for (int id = 0; id < 3; id++)
+		(void)give(1, &here, id);
+	cr_assert_eq(sl_pool_n_idle(pool), 3);
+	cr_assert_eq(take(1, &here), 2);
+	cr_assert_eq(take(1, &here), 1);
+	(void)give(1, &here, 7);
+	cr_assert_eq(take(1, &here), 7);
+	cr_assert_eq(take(1, &here), 0);
+	cr_assert_eq(take(1, &here), -1);
+	cr_assert_eq(sl_pool_n_idle(pool), 0);
+}
+
+Test(pool, sources_endpoints_and_ports_share_nothing)
+{
+	struct sl_addr other_port = here;
+
+	other_port.port++;
+	(void)give(1, &here, 0);
+	cr_assert_eq(take(2, &here), -1);
+	cr_assert_eq(take(1, &there), -1);
+	cr_assert_eq(take(1, &other_port), -1);
+	cr_assert_eq(take(1, &here), 0);
+}
+
+Test(pool, a_lease_keeps_the_watch)
+{
+	struct conn *c = give(1, &here, 0);
+	struct sl_pooled *p = sl_pool_take(pool, 1, &here);
+
+	cr_assert_eq(p, &c->pooled);
+	cr_assert_eq(p->watch.loop, loop);
+	sl_pool_give(pool, p);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_eq(take(1, &here), 0);
+}
+
+/* ---- what peers do ---- */
+
+Test(pool, a_connection_that_is_only_writable_stays)
+{
+	(void)give(1, &here, 0);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+}
+
+Test(pool, what_the_peer_closes_goes)
+{
+	struct conn *closed = give(1, &here, 0);
+
+	(void)give(1, &here, 1);
+	cr_assert_eq(shutdown(closed->peer, SHUT_RDWR), 0);
+	rounds_until_idle_is(1);
+	cr_assert_eq(take(1, &here), 1);
+}
+
+Test(pool, what_the_peer_half_closes_goes)
+{
+	struct conn *c = give(1, &here, 0);
+
+	cr_assert_eq(shutdown(c->peer, SHUT_WR), 0);
+	rounds_until_idle_is(0);
+}
+
+Test(pool, what_speaks_unasked_goes)
+{
+	struct conn *c = give(1, &here, 0);
+
+	cr_assert_eq(send(c->peer, "x", 1, 0), 1);
+	rounds_until_idle_is(0);
+}
+
+Test(pool, a_close_that_the_loop_has_not_seen_is_found_when_taking)
+{
+	struct conn *closed, *spoke;
+
+	(void)give(1, &here, 0);
+	closed = give(1, &here, 1);
+	spoke = give(1, &here, 2);
+	cr_assert_eq(shutdown(closed->peer, SHUT_WR), 0);
+	cr_assert_eq(send(spoke->peer, "x", 1, 0), 1);
+	n_destroyed = 0;
+	cr_assert_eq(take(1, &here), 0);
+	cr_assert_eq(n_destroyed, 3);
+	cr_assert_eq(sl_pool_n_idle(pool), 0);
+}
+
+Test(pool, a_tcp_reset_ends_it)
+{
+	struct linger reset = {.l_onoff = 1};
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(sin);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0), peer;
+	struct conn *c;
+
+	cr_assert_eq(bind(listener, (struct sockaddr *)&sin, len), 0);
+	cr_assert_eq(listen(listener, 1), 0);
+	cr_assert_eq(getsockname(listener, (struct sockaddr *)&sin, &len), 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&sin, len), 0);
+	peer = accept(listener, NULL, NULL);
+	cr_assert_geq(peer, 0);
+	c = adopt(fd, -1, 1, &here, 0);
+	sl_pool_give(pool, &c->pooled);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_eq(setsockopt(peer, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	(void)close(peer);
+	rounds_until_idle_is(0);
+	(void)close(listener);
+}
+
+/* ---- limits ---- */
+
+Test(pool, the_oldest_of_an_endpoint_goes_first_at_its_limit)
+{
+	use_pool(&(struct sl_pool_opts){.max_idle_per_key = 2});
+	for (int id = 0; id < 4; id++)
+		(void)give(1, &here, id);
+	(void)give(1, &there, 9);
+	cr_assert_eq(sl_pool_n_idle(pool), 3);
+	cr_assert_eq(take(1, &here), 3);
+	cr_assert_eq(take(1, &here), 2);
+	cr_assert_eq(take(1, &here), -1);
+	cr_assert_eq(take(1, &there), 9);
+}
+
+Test(pool, the_oldest_of_all_goes_first_at_the_total_limit)
+{
+	use_pool(&(struct sl_pool_opts){.max_idle = 2});
+	(void)give(1, &here, 0);
+	(void)give(2, &here, 1);
+	(void)give(3, &there, 2);
+	cr_assert_eq(sl_pool_n_idle(pool), 2);
+	cr_assert_eq(take(1, &here), -1);
+	cr_assert_eq(take(2, &here), 1);
+	cr_assert_eq(take(3, &there), 2);
+}
+
+Test(pool, many_endpoints_in_turn_stay_within_the_limits)
+{
+	struct sl_addr a = here;
+
+	use_pool(&(struct sl_pool_opts){.max_idle = 4});
+	for (uint16_t port = 1; port < 200; port++) {
+		a.port = port;
+		(void)give(1, &a, port);
+		if (port % 3 == 0)
+			cr_assert_eq(take(1, &a), port);
+		cr_assert_leq(sl_pool_n_idle(pool), 4);
+	}
+}
+
+Test(pool, idle_connections_expire_oldest_first)
+{
+	use_pool(&(struct sl_pool_opts){.idle_timeout_ns = 30 * SL_NS_PER_MS});
+	(void)give(1, &here, 0);
+	(void)give(2, &there, 1);
+	rounds_until_idle_is(0);
+	/* And what comes later expires too, also in what was emptied meanwhile. */
+	(void)give(1, &here, 2);
+	rounds_until_idle_is(0);
+}
+
+Test(pool, use_puts_expiry_off)
+{
+	uint64_t start = sl_clock_now_ns();
+	struct sl_pooled *p;
+
+	use_pool(&(struct sl_pool_opts){.idle_timeout_ns = 200 * SL_NS_PER_MS});
+	(void)give(1, &here, 0);
+	while (sl_clock_now_ns() < start + 300 * SL_NS_PER_MS) {
+		cr_assert_eq(sl_loop_round(loop, 5 * SL_NS_PER_MS), 0);
+		p = sl_pool_take(pool, 1, &here);
+		cr_assert_not_null(p);
+		sl_pool_give(pool, p);
+	}
+	rounds_until_idle_is(0);
+	cr_assert_geq(sl_clock_now_ns(), start + 500 * SL_NS_PER_MS);
+}
+
+/* ---- what goes away ---- */
+
+Test(pool, dropping_a_source_leaves_the_others)
+{
+	(void)give(1, &here, 0);
+	(void)give(1, &there, 1);
+	(void)give(2, &here, 2);
+	cr_assert_eq(take(1, &there), 1);
+	sl_pool_drop_source(pool, 1);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_eq(take(1, &here), -1);
+	cr_assert_eq(take(2, &here), 2);
+	(void)give(1, &here, 3);
+	cr_assert_eq(take(1, &here), 3);
+}
+
+struct fixture {
+	struct sl_endpoint endpoint;
+	struct sl_upstream up;
+	struct sl_snapshot snap;
+};
+
+static void make_snapshot(struct fixture *f, const struct sl_addr *endpoint)
+{
+	*f = (struct fixture){.endpoint.addr = *endpoint};
+	f->up.endpoints = &f->endpoint;
+	f->up.n_endpoints = 1; /* none is ready: that alone closes nothing */
+	cr_assert_eq(sl_map_put(&f->snap.upstreams, SL_STR("a/b:80"), &f->up, NULL), 0);
+}
+
+Test(pool, pruning_closes_what_no_upstream_has)
+{
+	struct fixture f;
+
+	(void)give(1, &here, 0);
+	(void)give(1, &there, 1);
+	(void)give(2, &there, 2);
+	make_snapshot(&f, &here);
+	sl_pool_prune(pool, &f.snap);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_eq(take(1, &here), 0);
+	sl_pool_prune(pool, &f.snap);
+	sl_map_deinit(&f.snap.upstreams);
+}
+
+Test(pool, pruning_many_at_the_limit_of_empty_slots)
+{
+	struct fixture f;
+
+	use_pool(&(struct sl_pool_opts){.max_idle = 6});
+	for (uint64_t source = 1; source <= 6; source++)
+		(void)give(source, source % 2 ? &here : &there, 0);
+	for (uint64_t source = 7; source <= 12; source++) {
+		(void)give(source, &there, 0);
+		(void)take(source, &there);
+	}
+	make_snapshot(&f, &here);
+	sl_pool_prune(pool, &f.snap);
+	sl_pool_prune(pool, &(struct sl_snapshot){0});
+	cr_assert_eq(sl_pool_n_idle(pool), 0);
+	sl_map_deinit(&f.snap.upstreams);
+}
+
+Test(pool, pruning_without_memory_closes_everything)
+{
+	struct fixture f;
+
+	(void)give(1, &here, 0);
+	make_snapshot(&f, &here);
+	(void)sl_alloc_fail_after(0);
+	sl_pool_prune(pool, &f.snap);
+	(void)sl_alloc_fail_after(-1);
+	cr_assert_eq(sl_pool_n_idle(pool), 0);
+	sl_map_deinit(&f.snap.upstreams);
+}
+
+Test(pool, freeing_destroys_what_is_inside)
+{
+	(void)give(1, &here, 0);
+	(void)give(2, &there, 0);
+	n_destroyed = 0;
+	pool = sl_pool_free(pool);
+	cr_assert_eq(n_destroyed, 2);
+	cr_assert_null(sl_pool_free(NULL));
+}
+
+Test(pool, giving_without_memory_destroys)
+{
+	struct sl_pool *p = NULL;
+	bool kept = false;
+
+	(void)sl_alloc_fail_after(0);
+	cr_assert_eq(sl_pool_new(loop, NULL, &p), -ENOMEM);
+	(void)sl_alloc_fail_after(-1);
+	for (long n = 0; !kept; n++) {
+		struct conn *c;
+		int fds[2];
+
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+		c = adopt(fds[0], fds[1], 1, &here, 0);
+		n_destroyed = 0;
+		(void)sl_alloc_fail_after(n);
+		sl_pool_give(pool, &c->pooled);
+		(void)sl_alloc_fail_after(-1);
+		kept = sl_pool_n_idle(pool) == 1;
+		cr_assert_eq(n_destroyed, kept ? 0 : 1);
+		cr_assert_lt(n, 10);
+	}
+}
