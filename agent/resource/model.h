@@ -14,6 +14,7 @@ struct sl_model {
 
 int sl_model_new(struct sl_model **ret);
 struct sl_model *sl_model_free(struct sl_model *m); /* accepts NULL, returns NULL */
+SL_DEFINE_CLEANUP(struct sl_model *, sl_model_free)
 /* Takes its own reference; replaces an object of the same kind and name. 0 or -ENOMEM (model unchanged). */
 int sl_model_put(struct sl_model *m, struct sl_object *o);
 bool sl_model_remove(struct sl_model *m, enum sl_kind kind, struct sl_str namespace, struct sl_str name);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include "base/addr.h"
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "base/str.h"
 
 enum sl_kind {
@@ -44,10 +45,14 @@ struct sl_object {
 	unsigned refs; /* not atomic: objects stay in the control thread */
 	struct sl_arena arena;
 	struct sl_meta meta;
+	struct sl_str key; /* "namespace/name", in the arena; filled in by the first sl_model_put() */
 };
+/* A zeroed object of the kind's type with one reference; its decoder fills it. Returns 0 or -ENOMEM. */
+int sl_object_new(enum sl_kind kind, struct sl_object **ret);
 struct sl_object *sl_object_ref(struct sl_object *o);
 /* Accepts NULL, returns NULL. */
 struct sl_object *sl_object_unref(struct sl_object *o);
+SL_DEFINE_CLEANUP(struct sl_object *, sl_object_unref)
 /* Value of an annotation, ptr NULL when absent. */
 struct sl_str sl_object_annotation(const struct sl_object *o, struct sl_str name);
 
