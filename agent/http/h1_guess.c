@@ -29,9 +29,12 @@ static enum sl_h1_guess guess_target(enum sl_method method, struct sl_str s)
 {
 	if (!s.len)
 		return SL_H1_GUESS_MORE;
-	if (method == SL_METHOD_CONNECT)
-		return sl_char_is(s.ptr[0], SL_CHAR_HOST) || s.ptr[0] == '[' ? SL_H1_GUESS_HTTP1
-									     : SL_H1_GUESS_OTHER;
+	if (method == SL_METHOD_CONNECT) {
+		bool host =
+			sl_char_is(s.ptr[0], SL_CHAR_HOST) || s.ptr[0] == '%' || s.ptr[0] == '[';
+
+		return host ? SL_H1_GUESS_HTTP1 : SL_H1_GUESS_OTHER;
+	}
 	if (s.ptr[0] == '/' || (s.ptr[0] == '*' && method == SL_METHOD_OPTIONS))
 		return SL_H1_GUESS_HTTP1;
 	return guess_scheme(s);

@@ -228,10 +228,15 @@ static void judge_expect(struct sl_request *r)
 
 static int judge_upgrade(struct sl_request *r, const struct sl_h1_connection *c, struct sl_arena *a)
 {
+	int res;
+
 	if (!c->upgrade || r->version < 11 ||
 	    list_has(&r->headers, SL_STR("upgrade"), SL_STR("h2c")))
 		return 0;
-	return sl_h1_field_join(&r->headers, a, SL_STR("upgrade"), &r->upgrade);
+	res = sl_h1_field_join(&r->headers, a, SL_STR("upgrade"), &r->upgrade);
+	if (!r->upgrade.len)
+		r->upgrade = SL_STR_NULL;
+	return res;
 }
 
 static int judge_fields(struct sl_request *r, unsigned seen, struct sl_arena *a,

@@ -186,10 +186,10 @@ static void put_framing(struct writer *w, const struct sl_response *r,
 	case SL_BODY_CHUNKED:
 		if (opts->client_version >= 11)
 			put_text(w, "Transfer-Encoding: chunked\r\n");
-		/* fall through */
+		w->unfit |= never;
+		break;
 	case SL_BODY_EOF:
-		if (never)
-			w->unfit = true;
+		w->unfit |= never;
 		break;
 	}
 }
