@@ -14,7 +14,7 @@ from harness.world import World  # noqa: E402
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes many seconds on a sanitizer build")
+    config.addinivalue_line("markers", "threads: also run with the thread sanitizer")
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -61,7 +61,7 @@ def world(fabric, pods, request):
 
 @pytest.fixture(scope="module")
 def make_world(fabric, pods):
-    """For modules whose tests only read: a world that several of them share."""
+    """For modules all of whose tests only read: a world that they share."""
     with contextlib.ExitStack() as stack:
         def make():
             world = World(fabric, pods)

@@ -11,6 +11,7 @@ does is chosen by query parameters of the request:
   header=N:V     answer field, may repeat        early=1      answer before reading the body
   reset=W        RST: before, head, body         cut=W        FIN: before, head, body
   noread=1       never read the body             raw=TEXT     these bytes instead of an answer
+  stale=ID       (by set) FIN instead of an answer on that connection
   nolength=1     204/304 without a length        upgrade by Upgrade: websocket or Upgrade: echo
 A unix socket takes commands, one JSON line each: seen, reset, stats, set.
 """
@@ -160,6 +161,8 @@ class Exchange:
                     self.option("nocontinue") is None:
                 await self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self.read_body()
+        if self.state.settings.get("stale") == self.conn["id"]:
+            return False
         if self.option("delay"):
             await asyncio.sleep(int(self.option("delay")) / 1000)
         if self.broken("before"):

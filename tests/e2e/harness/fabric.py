@@ -91,6 +91,7 @@ class Fabric:
         os.mkdir(self.netns_dir)
         self.cert = None
         self.pods = []
+        self.agents = []
         self.n_pods = 0
         self.cgroup = Cgroup(f"sluice-{self.prefix}")
         # Outside of the folder that the agent watches: the node is no pod.

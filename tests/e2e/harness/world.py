@@ -127,13 +127,14 @@ class World:
 
     def start(self, *extra, wait=True, env=None, entry=None, wrapper=(), **options):
         """Options by keyword replace those of arguments(); None leaves one out."""
-        assert not (self.agent and self.agent.running()), "one agent at a time"
+        assert not any(a.running() for a in self.fabric.agents), "one agent at a time"
         arguments = self.arguments()
         arguments.update({"--" + k.replace("_", "-"): v for k, v in options.items()})
         argv = [word for k, v in arguments.items() if v is not None for word in (k, str(v))]
         log = os.path.join(self.folder, "agent.log")
         self.agent = Agent(entry or self.fabric.node, log, argv + list(extra), env, wrapper)
         self.agents.append(self.agent)
+        self.fabric.agents.append(self.agent)
         if wait:
             self.wait_ready()
         return self.agent
@@ -237,6 +238,7 @@ class World:
         for agent in self.agents:
             if agent.running():
                 agent.kill()
+        self.fabric.agents.clear()
         if self.agents:
             attempt(self.uninstall)
             attempt(self._check_nothing_left)
