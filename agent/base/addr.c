@@ -43,14 +43,16 @@ int sl_addr_parse(struct sl_str text, struct sl_addr *ret)
 	const char *colon = text.len ? memrchr(text.ptr, ':', text.len) : NULL;
 	struct sl_str ip, port;
 	uint64_t n;
+	bool v6;
 
 	if (!colon)
 		return -EINVAL;
 	ip = (struct sl_str){text.ptr, (size_t)(colon - text.ptr)};
 	port = sl_str_skip(text, ip.len + 1);
-	if (ip.len >= 2 && ip.ptr[0] == '[' && ip.ptr[ip.len - 1] == ']')
+	v6 = ip.len >= 2 && ip.ptr[0] == '[' && ip.ptr[ip.len - 1] == ']';
+	if (v6)
 		ip = (struct sl_str){ip.ptr + 1, ip.len - 2};
-	else if (ip.len && memchr(ip.ptr, ':', ip.len))
+	if (v6 != (ip.len && memchr(ip.ptr, ':', ip.len)))
 		return -EINVAL;
 	if (sl_str_to_u64(port, 65535, &n))
 		return -EINVAL;

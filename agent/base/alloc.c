@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,36 +20,47 @@ size_t sl_alloc_fail_after(long n)
 	return made;
 }
 
-static int may_allocate(void)
+/* Sizes that no object can have are refused here, as some allocators abort on them. */
+static int may_allocate(size_t size)
 {
 	n_allocs++;
-	if (fail_after < 0)
-		return 1;
-	if (fail_after-- > 0)
-		return 1;
+	if (size <= PTRDIFF_MAX) {
+		if (fail_after < 0)
+			return 1;
+		if (fail_after-- > 0)
+			return 1;
+	}
 	errno = ENOMEM;
 	return 0;
 }
 
+/* n * size, and at least one byte; what overflows is a size that is refused. */
+static size_t product(size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return SIZE_MAX;
+	return bytes ? bytes : 1;
+}
+
 void *sl_malloc(size_t size)
 {
-	return may_allocate() ? malloc(size ? size : 1) : NULL;
+	return may_allocate(size) ? malloc(size ? size : 1) : NULL;
 }
 
 void *sl_calloc(size_t n, size_t size)
 {
-	return may_allocate() ? calloc(n ? n : 1, size ? size : 1) : NULL;
+	size_t bytes = product(n, size);
+
+	return may_allocate(bytes) ? calloc(1, bytes) : NULL;
 }
 
 void *sl_reallocarray(void *p, size_t n, size_t size)
 {
-	size_t bytes;
+	size_t bytes = product(n, size);
 
-	if (__builtin_mul_overflow(n, size, &bytes)) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	return may_allocate() ? realloc(p, bytes ? bytes : 1) : NULL;
+	return may_allocate(bytes) ? realloc(p, bytes) : NULL;
 }
 
 char *sl_strdup(const char *s)

@@ -19,15 +19,12 @@ void sl_buf_release(struct sl_buf *b)
 		sl_buf_deinit(b);
 }
 
-int sl_buf_reserve(struct sl_buf *b, size_t n)
+/* Room for n bytes behind the content, whatever the limit. */
+static int make_room(struct sl_buf *b, size_t n)
 {
 	size_t len = sl_buf_len(b), cap;
 	char *p;
 
-	if (n > SIZE_MAX / 4 - len)
-		return -ENOMEM;
-	if (b->limit_bytes && len + n > b->limit_bytes)
-		return -ENOBUFS;
 	if (b->cap - b->end >= n && b->data)
 		return 0;
 	if (b->data && b->cap >= len + n && b->start >= len) {
@@ -50,6 +47,22 @@ int sl_buf_reserve(struct sl_buf *b, size_t n)
 	b->start = 0;
 	b->end = len;
 	return 0;
+}
+
+static int check_size(const struct sl_buf *b, size_t n)
+{
+	size_t len = sl_buf_len(b);
+
+	if (n > SIZE_MAX / 4 - len)
+		return -ENOMEM;
+	return b->limit_bytes && len + n > b->limit_bytes ? -ENOBUFS : 0;
+}
+
+int sl_buf_reserve(struct sl_buf *b, size_t n)
+{
+	int r = check_size(b, n);
+
+	return r ? r : make_room(b, n);
 }
 
 void sl_buf_consume(struct sl_buf *b, size_t n)
@@ -83,7 +96,9 @@ int sl_buf_vprintf(struct sl_buf *b, const char *fmt, va_list ap)
 	va_end(again);
 	if (n < 0)
 		return -EINVAL;
-	r = sl_buf_reserve(b, (size_t)n + 1);
+	r = check_size(b, (size_t)n);
+	if (!r)
+		r = make_room(b, (size_t)n + 1); /* the NUL is not content, the limit does not count it */
 	if (r)
 		return r;
 	(void)vsnprintf(sl_buf_tail(b), (size_t)n + 1, fmt, ap); /* the size was just computed */

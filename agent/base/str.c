@@ -6,9 +6,21 @@
 #include <sys/random.h>
 #include <time.h>
 
+static unsigned char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : (unsigned char)c;
+}
+
+/* Not strncasecmp(3): it stops at a NUL byte, and asks the locale. */
 bool sl_str_ieq(struct sl_str a, struct sl_str b)
 {
-	return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++) {
+		if (lower(a.ptr[i]) != lower(b.ptr[i]))
+			return false;
+	}
+	return true;
 }
 
 int sl_str_cmp(struct sl_str a, struct sl_str b)

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "obs/metrics.h"
+
+#include <assert.h>
+#include <errno.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "obs/emit.h"
+#include "obs/registry.h"
+
+enum { DEFAULT_MAX_SERIES = 4096 };
+
+SL_DEFINE_CLEANUP(struct sl_metrics *, sl_metrics_free)
+
+/* ---- a worker's side ---- */
+
+static void observe(struct sl_histogram_cells *cells, uint64_t duration_ns)
+{
+	int i = 0;
+
+	while (i < SL_HISTOGRAM_BUCKETS && duration_ns > sl_histogram_bounds_ns[i])
+		i++;
+	sl_metrics_cell_add(&cells->buckets[i], 1);
+	sl_metrics_cell_add(&cells->sum_ns, duration_ns);
+}
+
+void sl_metrics_observe(struct sl_metrics_shard *s, enum sl_histogram h, uint64_t duration_ns)
+{
+	observe(&s->histograms[h], duration_ns);
+}
+
+void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_request *request)
+{
+	char code[12];
+	struct sl_str labels[SL_REQUEST_LABELS] = {
+		[SL_REQUEST_SERVICE] = request->service, [SL_REQUEST_ROUTE] = request->route,
+		[SL_REQUEST_RULE] = request->rule,	 [SL_REQUEST_BACKEND] = request->backend,
+		[SL_REQUEST_CODE] = {.ptr = code},
+	};
+
+	labels[SL_REQUEST_CODE].len = (size_t)snprintf(code, sizeof(code), "%u", request->code);
+	sl_metrics_cell_add(sl_series_values(s->requests, labels), 1);
+	observe((struct sl_histogram_cells *)sl_series_values(s->durations, labels),
+		request->duration_ns);
+}
+
+/* ---- the control thread's side ---- */
+
+static struct sl_metrics_shard *free_shard(struct sl_metrics_shard *s)
+{
+	if (!s)
+		return NULL;
+	sl_series_table_free(s->requests);
+	sl_series_table_free(s->durations);
+	free(s);
+	return NULL;
+}
+
+static int new_shard(uint32_t max_series, struct sl_metrics_shard **ret)
+{
+	struct sl_metrics_shard *s = sl_new(struct sl_metrics_shard);
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = sl_series_table_new(SL_REQUEST_LABELS, 1, max_series, &s->requests);
+	if (!r)
+		r = sl_series_table_new(SL_DURATION_LABELS, SL_DURATION_VALUES, max_series,
+					&s->durations);
+	if (r) {
+		free_shard(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int sl_metrics_new(const struct sl_metrics_opts *opts, struct sl_metrics **ret)
+{
+	_cleanup_(sl_metrics_freep) struct sl_metrics *m = sl_new(struct sl_metrics);
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->shards = sl_new_n(struct sl_metrics_shard *, opts->n_workers);
+	if (!m->shards)
+		return -ENOMEM;
+	for (; m->n_shards < opts->n_workers; m->n_shards++) {
+		r = new_shard(opts->max_series ? opts->max_series : DEFAULT_MAX_SERIES,
+			      &m->shards[m->n_shards]);
+		if (r)
+			return r;
+	}
+	*ret = sl_take(m);
+	return 0;
+}
+
+struct sl_metrics *sl_metrics_free(struct sl_metrics *m)
+{
+	if (!m)
+		return NULL;
+	for (uint32_t i = 0; i < m->n_shards; i++)
+		free_shard(m->shards[i]);
+	free(m->shards);
+	free(m->sources);
+	free(m);
+	return NULL;
+}
+
+struct sl_metrics_shard *sl_metrics_shard(struct sl_metrics *m, uint32_t worker)
+{
+	assert(worker < m->n_shards);
+	return m->shards[worker];
+}
+
+int sl_metrics_add_source(struct sl_metrics *m, sl_metrics_source_fn fn, void *arg)
+{
+	struct sl_metrics_source *sources = sl_reallocarray(m->sources, m->n_sources + 1, sizeof(*sources));
+
+	if (!sources)
+		return -ENOMEM;
+	sources[m->n_sources++] = (struct sl_metrics_source){fn, arg};
+	m->sources = sources;
+	return 0;
+}
+
+uint64_t sl_metrics_sum(const struct sl_metrics *m, size_t offset)
+{
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < m->n_shards; i++) {
+		const char *shard = (const char *)m->shards[i];
+
+		total += __atomic_load_n((const uint64_t *)(shard + offset), __ATOMIC_RELAXED);
+	}
+	return total;
+}
+
+uint64_t sl_metrics_counter(const struct sl_metrics *m, enum sl_counter c)
+{
+	return SL_METRICS_SUM(m, counters, c);
+}
+
+uint64_t sl_metrics_gauge(const struct sl_metrics *m, enum sl_gauge g)
+{
+	return SL_METRICS_SUM(m, gauges, g);
+}
+
+uint64_t sl_metrics_route_requests(const struct sl_metrics *m, struct sl_str route)
+{
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < m->n_shards; i++) {
+		const struct sl_series_table *t = m->shards[i]->requests;
+		uint32_t n = sl_series_count(t);
+
+		for (uint32_t k = 0; k < n; k++) {
+			const struct sl_series *s = sl_series_at(t, k);
+
+			if (sl_str_eq(sl_series_label(s->key, SL_REQUEST_ROUTE), route))
+				total += __atomic_load_n(s->values, __ATOMIC_RELAXED);
+		}
+	}
+	return total;
+}
