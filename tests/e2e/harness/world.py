@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One test's world: a folder of manifests, an agent, the pods of the fabric."""
+import contextlib
 import json
 import os
 import re
@@ -8,10 +9,10 @@ import signal
 import tempfile
 
 from . import manifests as m
-from . import rawhttp
+from . import load, rawhttp
 from .agent import SANITIZER_ENV, Agent, binary
 from .netns import Entry
-from .wait import scaled, wait_for
+from .wait import wait_for
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -123,7 +124,8 @@ class World:
         return {"--config": self.config, "--cgroup": self.fabric.cgroup.path, "--bpffs": self.bpffs,
                 "--netns-dir": self.fabric.netns_dir, "--admin-socket": self.socket,
                 "--access-log": self.access_log, "--status-file": self.status_file,
-                "--metrics": "127.0.0.1:15020", "--workers": "2", "--log-level": "info"}
+                "--metrics": "127.0.0.1:15020", "--workers": "2", "--log-level": "info",
+                "--drain-timeout": "3000"}
 
     def start(self, *extra, wait=True, env=None, entry=None, wrapper=(), **options):
         """Options by keyword replace those of arguments(); None leaves one out."""
@@ -215,6 +217,13 @@ class World:
         self.tasks.append(task)
         return task
 
+    def load(self, pod=None, service="web", **kw):
+        """Load that runs until its stop_and_result()."""
+        addr = self.addr(service, kw.pop("port", 80), kw.pop("family", 4))
+        task = self.spawn(pod or self.client, lambda task: load.run(task, addr, **kw))
+        task.next_report()
+        return task
+
     def wait_answer(self, check, what, timeout=10, **request):
         """Ask again until check(response) holds."""
         return wait_for(lambda: check(self.fetch(**request)), timeout, interval=0.03, what=what)
@@ -267,4 +276,15 @@ def rawhttp_fetch(addr, kw):
     return rawhttp.fetch(addr, **kw)
 
 
-__all__ = ["World", "Metrics", "scaled"]
+@contextlib.contextmanager
+def stand_in(world, service="web"):
+    """A pod that serves the Service's addresses without the mesh, as kube-proxy would."""
+    pod = world.pod("stand-in", written=False, listen=["http:80"])
+    vips = world.vips[service]
+    for vip, own in zip(vips, pod.ips):
+        pod.ip(f"addr add {vip}/{128 if ':' in vip else 32} dev lo")
+        world.client.ip(f"route add {vip} via {own}")
+    try:
+        yield pod
+    finally:
+        world.client.ip(*(f"route del {vip}" for vip in vips))
