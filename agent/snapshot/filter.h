@@ -8,7 +8,7 @@ struct sl_header_edit {
 	struct sl_str value; /* empty for remove */
 };
 
-/* At most one action per name (checked when compiled), so the order of the three does not matter. */
+/* At most one action per name (checked when decoded), so the order of the three does not matter. */
 struct sl_header_edits {
 	const struct sl_header_edit *set, *add, *remove;
 	uint32_t n_set, n_add, n_remove;

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules of a route: which are usable, and their form in a route table. */
+#include <errno.h>
+#include <stdarg.h>
+#include "base/cleanup.h"
+#include "compile/work.h"
+
+int rule_fail(struct work *w, const struct sl_rule_error **ret_error, const char *reason,
+	      struct sl_str field, const char *fmt, ...)
+{
+	struct sl_rule_error *error = sl_arena_new(&w->tmp, struct sl_rule_error);
+	char text[1024];
+	va_list ap;
+
+	if (!error)
+		return -ENOMEM;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut when too long */
+	va_end(ap);
+	error->reason = reason;
+	if (sl_arena_str(&w->tmp, field, &error->field) ||
+	    sl_arena_str(&w->tmp, sl_str_from(text), &error->message))
+		return -ENOMEM;
+	*ret_error = error;
+	return 0;
+}
+
+/* ---- matches ---- */
+
+/* *ret is borrowed from w->regexes; NULL with *error set when the pattern is bad. */
+static int pattern_check(struct work *w, struct sl_str pattern, struct sl_str field,
+			 const struct sl_rule_error **error, struct sl_regex **ret)
+{
+	char text[SL_REGEX_ERROR_TEXT];
+	int r;
+
+	*ret = sl_map_get(&w->regexes, pattern);
+	if (*ret)
+		return 0;
+	r = sl_regex_new(pattern, ret, text);
+	if (r == SL_REGEX_BAD)
+		return rule_fail(w, error, "UnsupportedValue", field,
+				 "not a regular expression: %s", text);
+	if (r)
+		return r;
+	r = sl_map_put(&w->regexes, pattern, *ret, NULL);
+	if (r)
+		(void)sl_regex_unref(*ret);
+	return r;
+}
+
+static bool same_name(bool is_header, struct sl_str a, struct sl_str b)
+{
+	return is_header ? sl_str_ieq(a, b) : sl_str_eq(a, b);
+}
+
+/* Of several entries of one name only the first counts. */
+static int values_check(struct work *w, const struct sl_name_match *from, uint32_t n, bool is_header,
+			struct sl_str field, const struct sl_rule_error **error,
+			struct sl_match_value **ret, uint32_t *ret_n)
+{
+	struct sl_match_value *out = sl_arena_new_n(&w->tmp, struct sl_match_value, n + 1);
+	uint32_t kept = 0;
+
+	if (!out)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n && !*error; i++) {
+		struct sl_match_value *v = &out[kept];
+		struct sl_str at;
+		uint32_t j = 0;
+		int r;
+
+		while (j < kept && !same_name(is_header, out[j].name, from[i].name))
+			j++;
+		if (j < kept)
+			continue;
+		v->name = from[i].name;
+		v->value = from[i].value;
+		kept++;
+		if (from[i].type != SL_VALUE_REGEX)
+			continue;
+		r = sl_arena_printf(&w->tmp, &at, "%.*s.%s[%u].value", SL_STR_ARG(field),
+				    is_header ? "headers" : "queryParams", i);
+		if (!r)
+			r = pattern_check(w, v->value, at, error, &v->regex);
+		if (r)
+			return r;
+	}
+	*ret = out;
+	*ret_n = kept;
+	return 0;
+}
+
+static int path_check(struct work *w, const struct sl_route_match *from, struct sl_str field,
+		      const struct sl_rule_error **error, struct sl_match *ret)
+{
+	struct sl_str at;
+
+	ret->path = from->path;
+	switch (from->path_type) {
+	case SL_PATH_EXACT:
+		ret->class = SL_MATCH_EXACT;
+		return 0;
+	case SL_PATH_PREFIX:
+		ret->class = SL_MATCH_PREFIX;
+		ret->path = prefix_strip(from->path);
+		return 0;
+	case SL_PATH_REGEX:
+		break;
+	}
+	ret->class = SL_MATCH_REGEX;
+	if (sl_arena_printf(&w->tmp, &at, "%.*s.path.value", SL_STR_ARG(field)))
+		return -ENOMEM;
+	return pattern_check(w, from->path, at, error, &ret->path_regex);
+}
+
+static int match_check(struct work *w, const struct sl_route_match *from, struct sl_str field,
+		       const struct sl_rule_error **error, struct sl_match *ret)
+{
+	int r = path_check(w, from, field, error, ret);
+
+	if (!r && !*error)
+		r = values_check(w, from->headers, from->n_headers, true, field, error,
+				 &ret->headers, &ret->n_headers);
+	if (!r && !*error)
+		r = values_check(w, from->queries, from->n_queries, false, field, error,
+				 &ret->queries, &ret->n_queries);
+	if (r || *error || !from->method.len)
+		return r;
+	ret->method = sl_method_from(from->method);
+	if (ret->method == SL_METHOD_OTHER)
+		return rule_fail(w, error, "UnsupportedValue", field,
+				 "method \"%.*s\" is not known", SL_STR_ARG(from->method));
+	return 0;
+}
+
+static int matches_check(struct work *w, struct rule_work *rule, struct sl_str field)
+{
+	const struct sl_route_rule *spec = rule->spec;
+
+	rule->matches = sl_arena_new_n(&w->tmp, struct sl_match, spec->n_matches + 1);
+	if (!rule->matches)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < spec->n_matches && !rule->error; i++) {
+		struct sl_str at;
+		int r = sl_arena_printf(&w->tmp, &at, "%.*s.matches[%u]", SL_STR_ARG(field), i);
+
+		if (!r)
+			r = match_check(w, &spec->matches[i], at, &rule->error, &rule->matches[i]);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- backends ---- */
+
+static int backend_check(struct work *w, struct route_work *rw, struct rule_work *rule, uint32_t i,
+			 struct sl_str field)
+{
+	const struct sl_backend_ref *ref = &rule->spec->backend_refs[i];
+	bool unresolved = false;
+	int r = filters_check(w, ref->filters, ref->n_filters, field, &rule->error, &unresolved);
+
+	if (r || rule->error)
+		return r;
+	r = backend_resolve(w, rw, ref, field, &rule->backends[i]);
+	if (r || !unresolved)
+		return r;
+	rule->backends[i].state = SL_BACKEND_INVALID;
+	return note_add(w, &rw->unresolved, "InvalidKind",
+			"%.*s: a filter of type ExtensionRef refers to nothing known", SL_STR_ARG(field));
+}
+
+static int backends_check(struct work *w, struct route_work *rw, struct rule_work *rule,
+			  struct sl_str field)
+{
+	uint32_t n = rule->spec->n_backend_refs;
+
+	rule->backends = sl_arena_new_n(&w->tmp, struct backend_work, n + 1);
+	if (!rule->backends)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n && !rule->error; i++) {
+		struct sl_str at;
+		int r = sl_arena_printf(&w->tmp, &at, "%.*s.backendRefs[%u]", SL_STR_ARG(field), i);
+
+		if (!r)
+			r = backend_check(w, rw, rule, i, at);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- rules ---- */
+
+static int rule_check(struct work *w, struct route_work *rw, struct rule_work *rule)
+{
+	const struct sl_route_rule *spec = rule->spec;
+	struct sl_str field;
+	int r = sl_arena_printf(&w->tmp, &field, "spec.rules[%u]", rule->index);
+
+	rule->error = spec->error; /* of a rule that did not decode nothing else is certain */
+	if (r || rule->error)
+		return r;
+	r = matches_check(w, rule, field);
+	if (!r && !rule->error)
+		r = filters_check(w, spec->filters, spec->n_filters, field, &rule->error,
+				  &rule->unresolved_filter);
+	if (!r && !rule->error)
+		r = backends_check(w, rw, rule, field);
+	if (r || rule->error || !rule->unresolved_filter)
+		return r;
+	return note_add(w, &rw->unresolved, "InvalidKind",
+			"%.*s: a filter of type ExtensionRef refers to nothing known: requests get 500",
+			SL_STR_ARG(field));
+}
+
+int rules_check(struct work *w, struct route_work *rw)
+{
+	const struct sl_httproute *route = rw->route;
+
+	rw->rules = sl_arena_new_n(&w->tmp, struct rule_work, route->n_rules + 1);
+	if (!rw->rules)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < route->n_rules; i++) {
+		int r;
+
+		rw->rules[i].spec = &route->rules[i];
+		rw->rules[i].index = i;
+		r = rule_check(w, rw, &rw->rules[i]);
+		if (r)
+			return r;
+		rw->n_usable += !rw->rules[i].error;
+	}
+	return 0;
+}
+
+/* ---- building ---- */
+
+static int values_build(struct sl_arena *a, const struct sl_match_value *from, uint32_t n,
+			struct sl_match_value **ret)
+{
+	struct sl_match_value *out = sl_arena_new_n(a, struct sl_match_value, n + 1);
+
+	if (!out)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		out[i] = from[i];
+		if (sl_arena_str(a, from[i].name, &out[i].name) ||
+		    sl_arena_str(a, from[i].value, &out[i].value))
+			return -ENOMEM;
+	}
+	*ret = out;
+	return 0;
+}
+
+int match_build(struct sl_arena *a, const struct sl_match *from, struct sl_match *ret)
+{
+	*ret = *from;
+	if (sl_arena_str(a, from->path, &ret->path) ||
+	    values_build(a, from->headers, from->n_headers, &ret->headers))
+		return -ENOMEM;
+	return values_build(a, from->queries, from->n_queries, &ret->queries);
+}
+
+static int backends_build(struct sl_arena *a, const struct rule_work *rule, struct sl_rule *ret)
+{
+	const struct sl_route_rule *spec = rule->spec;
+	struct sl_backend *out = sl_arena_new_n(a, struct sl_backend, spec->n_backend_refs + 1);
+
+	if (!out)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < spec->n_backend_refs; i++) {
+		const struct sl_backend_ref *ref = &spec->backend_refs[i];
+
+		out[i].state = rule->backends[i].state;
+		out[i].weight = ref->weight;
+		if (sl_arena_str(a, rule->backends[i].key, &out[i].name))
+			return -ENOMEM;
+		if (out[i].state == SL_BACKEND_OK) {
+			out[i].n_filters = ref->n_filters;
+			if (filters_build(a, spec, ref->filters, ref->n_filters, &out[i].filters))
+				return -ENOMEM;
+		}
+		ret->total_weight += ref->weight;
+	}
+	ret->backends = out;
+	ret->n_backends = spec->n_backend_refs;
+	return 0;
+}
+
+static uint64_t timeout_from(uint64_t ns)
+{
+	return ns == SL_DURATION_UNSET ? SL_TIMEOUT_NONE : ns;
+}
+
+static int name_build(struct sl_arena *a, const struct rule_work *rule, struct sl_str *ret)
+{
+	if (rule->spec->name.len)
+		return sl_arena_str(a, rule->spec->name, ret);
+	return sl_arena_printf(a, ret, "%u", rule->index);
+}
+
+int rule_build(struct sl_arena *a, const struct route_work *rw, const struct rule_work *rule,
+	       struct sl_rule *ret)
+{
+	const struct sl_route_rule *spec = rule->spec;
+	int r;
+
+	ret->index = rule->index;
+	r = sl_arena_printf(a, &ret->route, "HTTPRoute/%.*s", SL_STR_ARG(rw->route->object.key));
+	if (!r)
+		r = name_build(a, rule, &ret->name);
+	/* Without backends and filters the proxy answers 500, which is what an unresolved filter needs. */
+	if (r || rule->unresolved_filter)
+		return r;
+	ret->request_timeout_ns = timeout_from(spec->request_timeout_ns);
+	ret->backend_request_timeout_ns = timeout_from(spec->backend_request_timeout_ns);
+	ret->n_filters = spec->n_filters;
+	r = filters_build(a, spec, spec->filters, spec->n_filters, &ret->filters);
+	for (uint32_t i = 0; i < spec->n_filters; i++)
+		ret->redirects |= spec->filters[i].type == SL_FILTER_REDIRECT;
+	return r ? r : backends_build(a, rule, ret);
+}
