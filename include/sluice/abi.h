@@ -3,8 +3,8 @@
 /*
  * What the BPF programs and the agent say to each other: map names, keys, values, events, counters.
  * The only header that bpf/ and agent/ share. Fixed widths, explicit zeroed padding (hash keys are
- * compared byte by byte), addresses always 16 bytes in network order with IPv4 as ::ffff:a.b.c.d,
- * ports in network order. Pinned maps outlive the agent: whoever changes anything here in a way that
+ * compared byte by byte), addresses always 16 bytes in network order (as words, so that they are
+ * aligned) with IPv4 as ::ffff:a.b.c.d, ports in network order. Pinned maps outlive the agent: whoever changes anything here in a way that
  * an older program would misread raises SL_ABI_VERSION.
  */
 #include <linux/types.h>
@@ -59,7 +59,7 @@ struct sl_conf {
 
 /* Map sl_svc (hash): virtual address -> what to do. The agent writes, connect reads. */
 struct sl_svc_key {
-	__u8 addr[16];
+	__be32 addr[4];
 	__be16 port;
 	__u16 pad;
 };
@@ -86,7 +86,7 @@ struct sl_ep_key {
 };
 
 struct sl_ep_val {
-	__u8 addr[16];
+	__be32 addr[4];
 	__be16 port;
 	__u16 pad;
 };
@@ -97,14 +97,14 @@ struct sl_netns_val {
 	__be16 port6;  /* on ::1; 0: none */
 	__u16 n_addr4; /* 1 .. 250 */
 	__u16 pad;
-	__u8 source4[16]; /* shown by getsockname in place of loopback; all zero: none */
-	__u8 source6[16];
+	__be32 source4[4]; /* shown by getsockname in place of loopback; all zero: none */
+	__be32 source6[4];
 };
 
 /* Map sl_addr (hash): the addresses of a network namespace itself. Value __u32, 1. */
 struct sl_addr_key {
 	__u64 netns;
-	__u8 addr[16];
+	__be32 addr[4];
 };
 
 /* Map sl_orig (sk_storage): on a client's socket that was redirected, and on the agent's accepted
@@ -115,8 +115,8 @@ struct sl_addr_key {
 #define SL_ORIG_BOUND_LOOPBACK 8 /* the application bound it to loopback itself */
 
 struct sl_orig {
-	__u8 addr[16]; /* that the application asked for */
-	__u8 via[16];  /* that it was sent to */
+	__be32 addr[4]; /* that the application asked for */
+	__be32 via[4];  /* that it was sent to */
 	__be16 port;
 	__be16 via_port;
 	__u32 flags;
@@ -132,8 +132,8 @@ struct sl_orig {
  * the accepted socket when that is established, seen from the client. */
 struct sl_flow_key {
 	__u64 netns;
-	__u8 client[16];
-	__u8 server[16];
+	__be32 client[4];
+	__be32 server[4];
 	__be16 client_port;
 	__be16 server_port;
 	__u32 pad;
@@ -145,7 +145,7 @@ struct sl_event {
 	__u64 cgroup_id;
 	__u32 pid; /* process and thread, as the initial pid namespace counts them */
 	__u32 tid;
-	__u8 addr[16]; /* the Service called */
+	__be32 addr[4]; /* the Service called */
 	__be16 port;
 	__u16 reason; /* SL_REASON_NO_NETNS, _NO_FAMILY, _NO_LISTENER or _FORGED */
 	__u32 pad;

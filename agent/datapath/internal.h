@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Shared by the files of this folder; nobody else includes it. */
+#include <errno.h>
+#include "base/map.h"
+#include "datapath/datapath.h"
+
+struct ring_buffer;
+struct sluice_bpf;
+
+enum sl_dp_map {
+	SL_DP_CONF,
+	SL_DP_SVC,
+	SL_DP_EP,
+	SL_DP_NETNS,
+	SL_DP_ADDR,
+	SL_DP_ORIG,
+	SL_DP_OWN,
+	SL_DP_FLOW,
+	SL_DP_STAT,
+	SL_DP_EVENTS,
+	SL_DP_SEEN,
+	SL_DP_MAPS,
+};
+
+#define SL_DP_LINKS 7
+
+struct sl_datapath {
+	struct sluice_bpf *skel; /* owns the maps' descriptors */
+	char *dir;		 /* of the pins */
+	int map[SL_DP_MAPS];	 /* borrowed from skel */
+	int link[SL_DP_LINKS];
+	uint32_t fresh_maps, fresh_links; /* bit per map, link: pinned by this open */
+	bool took_over;
+	struct sl_conf *conf; /* mapped */
+	enum sl_vip_provider provider;
+
+	struct sl_map services; /* what sl_svc and sl_ep hold: struct sl_dp_service by its key */
+	uint32_t next_id;
+	uint64_t round; /* of apply and retract */
+
+	struct ring_buffer *ring;
+	sl_datapath_event_fn event_fn; /* during sl_datapath_events_consume() */
+	void *event_arg;
+};
+
+/* One line for the caller's err buffer; returns error unchanged. */
+int sl_dp_error(char *err, size_t err_len, int error, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* pins.c: the bpffs folder. */
+int sl_dp_bpffs_prepare(const char *dir, char *err, size_t err_len);
+/* dir/prefix name; NULL without memory. The caller frees it. */
+char *sl_dp_pin_path(const char *dir, const char *prefix, const char *name);
+#define SL_DP_LINK_PREFIX "link_"
+/* May the maps pinned in dir be used by this agent? 1: yes, 0: nothing there, or -ESTALE: they are
+ * another version's (*ret_version: which, 0 if unknown), or another -errno. */
+int sl_dp_pins_check(const char *dir, const struct sluice_bpf *skel, uint32_t *ret_version);
+/* Removes links, then maps, then the folder. Returns 0 or -errno. */
+int sl_dp_pins_remove(const char *dir);
+
+/* map_sync.c: fills dp->services from the maps and removes left-over endpoints. */
+int sl_dp_services_load(struct sl_datapath *dp);
+void sl_dp_services_free(struct sl_datapath *dp);
+
+/* A full hash map says -E2BIG; our callers know -ENOSPC. */
+static inline int sl_dp_map_error(int r)
+{
+	return r == -E2BIG ? -ENOSPC : r;
+}
+
+/* events.c: called by libbpf for each record, arg is the datapath. */
+int sl_dp_event(void *arg, void *record, size_t len);

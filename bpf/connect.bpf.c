@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * connect(2): a stream to a routed Service goes to the agent's listener in the caller's network
+ * namespace, and getpeername(2) and getsockname(2) show the application what it expects.
+ * A connect that is not to a routed Service costs one hash lookup and one look at the socket.
+ */
+#include "maps.h"
+#include <bpf/bpf_core_read.h>
+#include "ctx.h"
+#include "lib/stat.h"
+#include "lib/svc.h"
+
+#define REFUSE		0 /* EPERM, or what bpf_set_retval() said */
+#define ALLOW		1
+#define AF_INET		2
+#define SOCK_STREAM	1
+#define IPPROTO_TCP	6
+#define IPPROTO_MPTCP	262
+#define ECONNREFUSED	111
+
+char sl_license[] SEC("license") __weak = "Dual BSD/GPL";
+
+/* Set before load: the helper is missing before Linux 5.18. */
+const volatile __u8 sl_has_set_retval = 0;
+
+struct tcp_sock {
+	_Bool is_mptcp;
+} __attribute__((preserve_access_index));
+
+/* The ends of the call at hand, each read once. */
+struct call {
+	struct sl_ip dst;
+	struct sl_ip bound; /* the socket's own address */
+	__be16 port;
+	__u16 bound_port; /* host order; 0: none */
+	int v4;		  /* also when an IPv6 socket calls a v4-mapped address */
+	int hook4;
+};
+
+/* hook4 is a constant where this is inlined: an IPv4 hook may not even contain the other branch. */
+static __always_inline void set_address(struct bpf_sock_addr *ctx, int hook4, struct sl_ip ip,
+					__be16 port)
+{
+	if (hook4) {
+		SL_CTX_SET(ctx, user_ip4, ip.w[3]);
+	} else {
+		SL_CTX_SET(ctx, user_ip6[0], ip.w[0]);
+		SL_CTX_SET(ctx, user_ip6[1], ip.w[1]);
+		SL_CTX_SET(ctx, user_ip6[2], ip.w[2]);
+		SL_CTX_SET(ctx, user_ip6[3], ip.w[3]);
+	}
+	SL_CTX_SET(ctx, user_port, port);
+}
+
+/* Returns 0, or -1 when there is no memory for it. */
+static __always_inline int remember(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				    const struct call *call, struct sl_ip via, __be16 via_port,
+				    __u32 flags)
+{
+	struct sl_orig *o = bpf_sk_storage_get(&sl_orig, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!o)
+		return -1;
+	sl_ip_store(o->addr, call->dst);
+	sl_ip_store(o->via, via);
+	o->port = call->port;
+	o->via_port = via_port;
+	o->flags = flags;
+	o->cgroup_id = bpf_get_current_cgroup_id();
+	o->netns = bpf_get_netns_cookie(ctx);
+	return 0;
+}
+
+static __always_inline int balance(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				   const struct call *call, const struct sl_svc_val *svc)
+{
+	struct sl_ep_key key = {
+		.id = svc->id,
+		.index = sl_endpoint_index(svc->n_endpoints, bpf_get_prandom_u32()),
+	};
+	struct sl_ep_val *ep = svc->n_endpoints ? bpf_map_lookup_elem(&sl_ep, &key) : NULL;
+	struct sl_ip to = {};
+
+	if (ep)
+		to = sl_ip_load(ep->addr);
+	if (!ep || sl_ip_is_v4(to) != call->v4) {
+		sl_count(SL_REASON_NO_ENDPOINT);
+		if (sl_has_set_retval)
+			bpf_set_retval(-ECONNREFUSED);
+		return REFUSE;
+	}
+	/* Without the record getpeername shows the endpoint: no reason to refuse. */
+	if (remember(ctx, sk, call, to, ep->port, SL_ORIG_DIRECT))
+		sl_count(SL_REASON_NO_MEMORY);
+	set_address(ctx, call->hook4, to, ep->port);
+	sl_count(SL_REASON_DIRECT);
+	return ALLOW;
+}
+
+static __always_inline int fail(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				const struct call *call, const struct sl_svc_val *svc,
+				const struct sl_conf *conf, __u32 reason)
+{
+	sl_count(reason);
+	switch (sl_verdict(svc, conf->policy)) {
+	case SL_VERDICT_REFUSE:
+		sl_count(SL_REASON_CLOSED);
+		return REFUSE;
+	case SL_VERDICT_BALANCE:
+		return balance(ctx, sk, call, svc);
+	default:
+		sl_count(SL_REASON_OPEN);
+		return ALLOW;
+	}
+}
+
+/* Tell the agent about a network namespace that it should look after. */
+static __always_inline void report(__u64 netns, const struct call *call, __u32 reason)
+{
+	__u64 now = bpf_ktime_get_ns(), pid_tgid = bpf_get_current_pid_tgid(), *last;
+	struct sl_event *ev;
+
+	last = bpf_map_lookup_elem(&sl_seen, &netns);
+	if (last && !sl_event_due(*last, now))
+		return;
+	ev = bpf_ringbuf_reserve(&sl_events, sizeof(*ev), 0);
+	if (!ev) {
+		sl_count(SL_REASON_EVENT_LOST);
+		return;
+	}
+	ev->netns = netns;
+	ev->cgroup_id = bpf_get_current_cgroup_id();
+	ev->pid = pid_tgid >> 32;
+	ev->tid = pid_tgid;
+	sl_ip_store(ev->addr, call->dst);
+	ev->port = call->port;
+	ev->reason = reason;
+	ev->pad = 0;
+	bpf_ringbuf_submit(ev, 0);
+	(void)bpf_map_update_elem(&sl_seen, &netns, &now, BPF_ANY); /* else there is one more event */
+}
+
+/* As a packet that comes in from remote would have it. */
+static __always_inline void tuple_fill(struct bpf_sock_tuple *t, int v4, struct sl_ip local,
+				       __be16 local_port, struct sl_ip remote, __be16 remote_port)
+{
+	if (v4) {
+		t->ipv4.saddr = remote.w[3];
+		t->ipv4.sport = remote_port;
+		t->ipv4.daddr = local.w[3];
+		t->ipv4.dport = local_port;
+	} else {
+		__builtin_memcpy(t->ipv6.saddr, &remote, sizeof(remote));
+		t->ipv6.sport = remote_port;
+		__builtin_memcpy(t->ipv6.daddr, &local, sizeof(local));
+		t->ipv6.dport = local_port;
+	}
+}
+
+/* Is there a listener, and did the agent mark it? Only the agent can: the mark is set by fd. */
+static __always_inline __u32 check_listener(struct bpf_sock_addr *ctx, int v4, struct sl_ip ip,
+					    __be16 port)
+{
+	struct bpf_sock_tuple t = {};
+	struct sl_ip any = {};
+	struct bpf_sock *sk;
+	__u32 *own;
+	__u32 reason = SL_REASON_FORGED;
+
+	tuple_fill(&t, v4, ip, port, any, 0);
+	if (v4)
+		sk = bpf_sk_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_sk_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return SL_REASON_NO_LISTENER;
+	own = bpf_sk_storage_get(&sl_own, sk, 0, 0);
+	if (own && *own == SL_OWN_LISTENER)
+		reason = SL_REASON_STEERED;
+	bpf_sk_release(sk);
+	return reason;
+}
+
+static __always_inline int port_taken(struct bpf_sock_addr *ctx, const struct call *call,
+				      struct sl_ip ip, __be16 port)
+{
+	struct sl_ip client = sl_client_ip(call->bound, call->v4);
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	int taken;
+
+	if (!call->bound_port)
+		return 0;
+	tuple_fill(&t, call->v4, client, bpf_htons(call->bound_port), ip, port);
+	if (call->v4)
+		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	taken = sl_tuple_taken(sk->state);
+	bpf_sk_release(sk);
+	return taken;
+}
+
+/* A source that routing would not let through to loopback: not one of the namespace's own. */
+static __always_inline int source_foreign(const struct call *call, __u64 netns)
+{
+	struct sl_addr_key key = {.netns = netns};
+
+	if (sl_ip_is_any(call->bound) || sl_ip_is_loopback(call->bound))
+		return 0;
+	sl_ip_store(key.addr, call->bound);
+	return !bpf_map_lookup_elem(&sl_addr, &key);
+}
+
+static __always_inline int is_mptcp(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
+{
+	struct tcp_sock *tp;
+
+	if (SL_CTX(ctx, protocol) == IPPROTO_MPTCP)
+		return 1;
+	/* What connects is the first subflow, an ordinary TCP socket to look at. */
+	tp = bpf_skc_to_tcp_sock(sk);
+	return tp && bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp;
+}
+
+/* Returns SL_REASON_STEERED when done, else why not. */
+static __always_inline __u32 steer(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				   const struct call *call, const struct sl_conf *conf)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct sl_netns_val *ns;
+	__u32 flags = SL_ORIG_STEERED, reason = SL_REASON_NO_NETNS;
+	struct sl_ip via;
+	__be16 port;
+
+	if (is_mptcp(ctx, sk))
+		return SL_REASON_MPTCP;
+	if (SL_CTX(sk, bound_dev_if))
+		return SL_REASON_DEVICE;
+	ns = bpf_map_lookup_elem(&sl_netns, &netns);
+	if (!ns)
+		goto report;
+	port = call->v4 ? ns->port4 : ns->port6;
+	reason = SL_REASON_NO_FAMILY;
+	if (!port)
+		goto report;
+	via = sl_listener_ip(call->v4, ns->n_addr4, bpf_get_prandom_u32());
+	reason = check_listener(ctx, call->v4, via, port);
+	if (reason != SL_REASON_STEERED)
+		goto report;
+	if (!sl_heartbeat_fresh(conf, bpf_ktime_get_ns()))
+		return SL_REASON_STALE;
+	if (source_foreign(call, netns))
+		return SL_REASON_SOURCE;
+	if (port_taken(ctx, call, via, port))
+		return SL_REASON_PORT_TAKEN;
+	if (sl_ip_is_loopback(call->bound))
+		flags |= SL_ORIG_BOUND_LOOPBACK;
+	if (remember(ctx, sk, call, via, port, flags))
+		return SL_REASON_NO_MEMORY;
+	set_address(ctx, call->hook4, via, port);
+	return SL_REASON_STEERED;
+report:
+	report(netns, call, reason);
+	return reason;
+}
+
+static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct call *call)
+{
+	struct sl_svc_key key = {.port = call->port};
+	struct bpf_sock *sk = ctx->sk;
+	__u32 zero = 0, reason, protocol = SL_CTX(ctx, protocol);
+	struct sl_svc_val *svc;
+	struct sl_conf *conf;
+
+	if (SL_CTX(ctx, type) != SOCK_STREAM || !sk)
+		return ALLOW;
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
+		return ALLOW;
+	/* Whatever this socket was sent to before, it is going elsewhere now. */
+	(void)bpf_sk_storage_delete(&sl_orig, sk);
+	sl_ip_store(key.addr, call->dst);
+	svc = bpf_map_lookup_elem(&sl_svc, &key);
+	if (!svc)
+		return ALLOW;
+	if (bpf_sk_storage_get(&sl_own, sk, 0, 0)) {
+		sl_count(SL_REASON_OWN);
+		return ALLOW;
+	}
+	conf = bpf_map_lookup_elem(&sl_conf, &zero);
+	if (!conf) /* an array of one: cannot be */
+		return ALLOW;
+	call->v4 = sl_ip_is_v4(call->dst);
+	call->bound_port = SL_CTX(sk, src_port);
+	if (SL_CTX(sk, family) == AF_INET)
+		call->bound = sl_ip_from4(SL_CTX(sk, src_ip4));
+	else
+		call->bound = SL_CTX_IP6(sk, src_ip6);
+	reason = steer(ctx, sk, call, conf);
+	if (reason != SL_REASON_STEERED)
+		return fail(ctx, sk, call, svc, conf, reason);
+	sl_count(SL_REASON_STEERED);
+	return ALLOW;
+}
+
+SEC("cgroup/connect4")
+int sl_connect4(struct bpf_sock_addr *ctx)
+{
+	struct call call = {
+		.dst = sl_ip_from4(SL_CTX(ctx, user_ip4)),
+		.port = SL_CTX(ctx, user_port),
+		.hook4 = 1,
+	};
+
+	return on_connect(ctx, &call);
+}
+
+SEC("cgroup/connect6")
+int sl_connect6(struct bpf_sock_addr *ctx)
+{
+	struct call call = {
+		.dst = SL_CTX_IP6(ctx, user_ip6),
+		.port = SL_CTX(ctx, user_port),
+	};
+
+	return on_connect(ctx, &call);
+}
+
+/* Both name hooks: the record of a client's redirected socket, or NULL. */
+static __always_inline struct sl_orig *recall(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? bpf_sk_storage_get(&sl_orig, sk, 0, 0) : NULL;
+}
+
+static __always_inline int on_getpeername(struct bpf_sock_addr *ctx, int hook4,
+					  struct sl_ip peer)
+{
+	struct sl_orig *o = recall(ctx);
+
+	if (o && sl_orig_holds(o, peer, SL_CTX(ctx, user_port)))
+		set_address(ctx, hook4, sl_ip_load(o->addr), o->port);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername4")
+int sl_peername4(struct bpf_sock_addr *ctx)
+{
+	return on_getpeername(ctx, 1, sl_ip_from4(SL_CTX(ctx, user_ip4)));
+}
+
+SEC("cgroup/getpeername6")
+int sl_peername6(struct bpf_sock_addr *ctx)
+{
+	return on_getpeername(ctx, 0, SL_CTX_IP6(ctx, user_ip6));
+}
+
+static __always_inline int on_getsockname(struct bpf_sock_addr *ctx, int hook4,
+					  struct sl_ip local)
+{
+	struct sl_orig *o = recall(ctx);
+	struct sl_netns_val *ns;
+	struct bpf_sock *sk = ctx->sk;
+	struct sl_ip source;
+	__u64 netns;
+
+	if (!o || !sk || !sl_local_hidden(o, local, SL_CTX(sk, dst_port)))
+		return ALLOW;
+	netns = o->netns;
+	ns = bpf_map_lookup_elem(&sl_netns, &netns);
+	if (!ns)
+		return ALLOW;
+	source = sl_ip_is_v4(local) ? sl_ip_load(ns->source4) : sl_ip_load(ns->source6);
+	if (!sl_ip_is_any(source))
+		set_address(ctx, hook4, source, SL_CTX(ctx, user_port));
+	return ALLOW;
+}
+
+SEC("cgroup/getsockname4")
+int sl_sockname4(struct bpf_sock_addr *ctx)
+{
+	return on_getsockname(ctx, 1, sl_ip_from4(SL_CTX(ctx, user_ip4)));
+}
+
+SEC("cgroup/getsockname6")
+int sl_sockname6(struct bpf_sock_addr *ctx)
+{
+	return on_getsockname(ctx, 0, SL_CTX_IP6(ctx, user_ip6));
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stop, start, take over, replace, run out of room, be refused. */
+#include "scene.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int n_attached(const char *cgroup, enum bpf_attach_type type)
+{
+	int fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__u32 ids[16], n = 16;
+	int r = bpf_prog_query(fd, type, 0, NULL, ids, &n);
+
+	sock_close(&fd);
+	return r ? r : (int)n;
+}
+
+static void test_restart(struct scene *s)
+{
+	int fd, old = sock(AF_INET, SOCK_STREAM), old_got, got;
+
+	test_begin("agent stops and starts");
+	check(!sock_connect(old, VIP), "a connection from before");
+	old_got = expect_steered(s, old, s->agent4, VIP, POD4 ":0");
+	s->dp = sl_datapath_close(s->dp, false);
+	fd = sock(AF_INET, SOCK_STREAM);
+	check(!sock_connect(fd, VIP) && sock_is(fd, true, VIP) && sock_pending(s->agent4),
+	      "programs act on while the loader is away");
+	got = sock_accept(s->agent4);
+	sock_close(&got);
+	sock_close(&fd);
+	sock_close(&s->agent4);
+	sock_close(&s->agent6);
+	fd = sock(AF_INET, SOCK_STREAM);
+	check(!sock_connect(fd, VIP), "without listeners the failure policy acts");
+	got = sock_accept(s->backend);
+	check(got >= 0, "at once");
+	sock_close(&got);
+	sock_close(&fd);
+
+	scene_open(s);
+	check(n_attached(s->bed.cgroup, BPF_CGROUP_INET4_CONNECT) == 1 &&
+		      n_attached(s->bed.cgroup, BPF_CGROUP_SOCK_OPS) == 1,
+	      "one program each, not two");
+	check(sock_is(old, true, VIP) && sock_is(old, false, POD4 ":0") && sock_talk(old, old_got),
+	      "the old connection lives and keeps its names");
+	scene_listen(s);
+	fd = sock(AF_INET, SOCK_STREAM);
+	check(!sock_connect(fd, VIP), "services are still known, before any plan");
+	got = expect_steered(s, fd, s->agent4, VIP, POD4 ":0");
+	sock_close(&got);
+	sock_close(&fd);
+	sock_close(&old);
+	sock_close(&old_got);
+	check(!sl_datapath_apply(s->dp, &scene_plan, NULL, NULL), "the same plan again");
+}
+
+static void dump(const struct scene *s, struct sl_buf *out)
+{
+	*out = SL_BUF_INIT(0);
+	if (sl_datapath_dump(s->dp, out) || sl_buf_append(out, "", 1))
+		check(false, "dump");
+}
+
+static void test_plan(struct scene *s)
+{
+	struct sl_addr ends[] = {addr("10.50.0.7:1"), addr("10.50.0.8:2"), addr("10.50.0.9:3")};
+	struct sl_plan_service one = {.vip = addr(VIP), .name = SL_STR("ns/one:http"),
+				      .endpoints = ends, .n_endpoints = 3};
+	struct sl_plan plan = {&one, 1};
+	struct sl_buf text;
+	int fd = sock(AF_INET, SOCK_STREAM);
+
+	test_begin("plan changes");
+	check(!sl_datapath_retract(s->dp, &plan), "retract all but one");
+	count_mark(s);
+	check(!sock_connect(fd, HELD), "a retracted Service is none of ours");
+	expect_reached(s, fd, s->held, HELD);
+	check(!counted(s, SL_REASON_STEERED), "not steered");
+	sock_close(&fd);
+	check(!sl_datapath_apply(s->dp, &plan, NULL, NULL), "three endpoints");
+	dump(s, &text);
+	check(strstr(sl_buf_ptr(&text), "service " VIP " ") && !strstr(sl_buf_ptr(&text), "10.96.0.2") &&
+		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.7:1\n") &&
+		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.9:3\n"), "dump shows them");
+	sl_buf_deinit(&text);
+	one.n_endpoints = 1;
+	check(!sl_datapath_apply(s->dp, &plan, NULL, NULL), "one endpoint");
+	s->dp = sl_datapath_close(s->dp, false);
+	scene_open(s);
+	dump(s, &text);
+	check(strstr(sl_buf_ptr(&text), "endpoints=1\n") && !strstr(sl_buf_ptr(&text), "10.50.0.8") &&
+		      strstr(sl_buf_ptr(&text), "\nnetns ") &&
+		      strstr(sl_buf_ptr(&text), "\naddress netns="),
+	      "what was surplus is gone, also for the next agent");
+	sl_buf_deinit(&text);
+	check(!sl_datapath_netns_prune(s->dp, NULL, 0), "prune namespaces");
+	dump(s, &text);
+	check(!strstr(sl_buf_ptr(&text), "\nnetns ") &&
+		      !strstr(sl_buf_ptr(&text), "\naddress "), "none left");
+	sl_buf_deinit(&text);
+	check(!sl_datapath_retract(s->dp, NULL), "retract all");
+	check(!sl_datapath_apply(s->dp, &scene_plan, NULL, NULL), "and everything back");
+	sock_close(&s->agent4);
+	sock_close(&s->agent6);
+	scene_listen(s);
+}
+
+struct failures {
+	int n, last_error;
+	uint32_t last_index;
+};
+
+static void note(void *arg, uint32_t index, int error)
+{
+	struct failures *f = arg;
+
+	f->n++;
+	f->last_index = index;
+	f->last_error = error;
+}
+
+static void test_full(struct scene *s)
+{
+	struct sl_datapath_opts opts = s->opts;
+	struct sl_datapath *dp = NULL;
+	struct failures f = {0};
+	char cgroup[300], pins[300], err[300] = "";
+	struct sl_addr ends[] = {addr("10.50.0.7:1"), addr("10.50.0.8:2"), addr("10.50.0.9:3")};
+	struct sl_plan_service three[] = {
+		{.vip = addr("10.1.0.1:1"), .endpoints = ends, .n_endpoints = 3},
+		{.vip = addr("10.1.0.2:1"), .endpoints = ends, .n_endpoints = 1},
+		{.vip = addr("10.1.0.3:1"), .endpoints = ends, .n_endpoints = 1},
+	};
+	struct sl_plan_service twice[] = {three[0], three[0]};
+	struct sl_plan plan = {three, 3}, two = {three + 1, 2}, doubled = {twice, 2};
+	struct sl_netns_entry e = {.port4 = 1};
+	struct sl_buf text = SL_BUF_INIT(0);
+
+	test_begin("maps full");
+	bed_cgroup(&s->bed, "full", cgroup);
+	snprintf(pins, sizeof(pins), "%s/full", s->bed.bpffs);
+	opts.cgroup_path = cgroup;
+	opts.bpffs_dir = pins;
+	opts.max_services = 2;
+	opts.max_endpoints = 4;
+	opts.max_netns = 1;
+	opts.max_addrs = 1;
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open with small maps: %s", err);
+	if (!dp)
+		return;
+	check(sl_datapath_apply(dp, &plan, note, &f) == -ENOSPC, "apply says so");
+	check(f.n == 1 && f.last_index == 2 && f.last_error == -ENOSPC, "names the service");
+	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
+		      strstr(sl_buf_ptr(&text), "service 10.1.0.1:1 ") &&
+		      strstr(sl_buf_ptr(&text), "service 10.1.0.2:1 ") &&
+		      !strstr(sl_buf_ptr(&text), "10.1.0.3"), "the others are there");
+	sl_buf_deinit(&text);
+	check(!sl_datapath_retract(dp, &two) && !sl_datapath_apply(dp, &two, note, &f),
+	      "there is room again");
+	three[2].n_endpoints = 3;
+	three[1].n_endpoints = 2;
+	f = (struct failures){0};
+	check(sl_datapath_apply(dp, &two, note, &f) == -ENOSPC && f.n == 1 && f.last_index == 1,
+	      "endpoints full");
+	text = SL_BUF_INIT(0);
+	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
+		      strstr(sl_buf_ptr(&text), "service 10.1.0.3:1 "),
+	      "the service is there with the endpoints that fit");
+	sl_buf_deinit(&text);
+	three[2].n_endpoints = 1;
+	check(!sl_datapath_apply(dp, &two, note, &f), "fewer endpoints fit");
+	f = (struct failures){0};
+	check(!sl_datapath_retract(dp, NULL) &&
+		      sl_datapath_apply(dp, &doubled, note, &f) == -EEXIST && f.last_index == 1,
+	      "an address that a plan has twice");
+	check(!sl_datapath_netns_set(dp, 1, &e) && sl_datapath_netns_set(dp, 2, &e) == -ENOSPC &&
+		      !sl_datapath_netns_set(dp, 1, &e), "namespaces full");
+	check(!sl_datapath_addr_set(dp, 1, ends) && sl_datapath_addr_set(dp, 1, ends + 1) == -ENOSPC,
+	      "addresses full");
+	dp = sl_datapath_close(dp, false);
+	opts.max_services = 3;
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "pinned maps keep their size: %s", err);
+	dp = sl_datapath_close(dp, true);
+	check(access(pins, F_OK) < 0 && n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 0,
+	      "detached, nothing left");
+}
+
+static bool forge_version(const char *pins, uint32_t version)
+{
+	char path[400];
+	struct sl_conf conf;
+	__u32 zero = 0;
+	int fd;
+	bool good;
+
+	snprintf(path, sizeof(path), "%s/sl_conf", pins);
+	fd = bpf_obj_get(path);
+	good = fd >= 0 && !bpf_map_lookup_elem(fd, &zero, &conf);
+	conf.abi_version = version;
+	good = good && !bpf_map_update_elem(fd, &zero, &conf, BPF_ANY);
+	sock_close(&fd);
+	return good;
+}
+
+static void test_mismatch(struct scene *s)
+{
+	struct sl_datapath_opts opts = s->opts;
+	struct sl_datapath *dp = NULL;
+	char cgroup[300], pins[300], conf[400], err[300] = "";
+	struct sl_buf text = SL_BUF_INIT(0);
+
+	test_begin("pins of another version");
+	bed_cgroup(&s->bed, "mismatch", cgroup);
+	snprintf(pins, sizeof(pins), "%s/mismatch", s->bed.bpffs);
+	opts.cgroup_path = cgroup;
+	opts.bpffs_dir = pins;
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
+	check(!sl_datapath_apply(dp, &scene_plan, NULL, NULL), "apply");
+	dp = sl_datapath_close(dp, false);
+	check(forge_version(pins, SL_ABI_VERSION + 1), "pins made to say another version");
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open all the same: %s", err);
+	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
+		      !strstr(sl_buf_ptr(&text), "service "), "with maps of its own");
+	sl_buf_deinit(&text);
+	check(n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1, "the old programs are gone");
+	dp = sl_datapath_close(dp, false);
+
+	snprintf(conf, sizeof(conf), "%s/sl_conf", pins);
+	check(!unlink(conf), "a removal that was interrupted");
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
+	check(n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1, "one program");
+	dp = sl_datapath_close(dp, false);
+	check(!sl_datapath_remove(pins) && access(pins, F_OK) < 0 &&
+		      n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 0, "removed without loading");
+	check(!sl_datapath_remove(pins), "removing nothing is no error");
+}
+
+static void test_other_cgroup(struct scene *s)
+{
+	struct sl_datapath_opts opts = s->opts;
+	struct sl_datapath *dp = NULL;
+	char cgroup[300], pins[300], err[300] = "";
+
+	test_begin("another cgroup than before");
+	bed_cgroup(&s->bed, "gone", cgroup);
+	snprintf(pins, sizeof(pins), "%s/gone", s->bed.bpffs);
+	opts.cgroup_path = cgroup;
+	opts.bpffs_dir = pins;
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
+	dp = sl_datapath_close(dp, false);
+	check(!rmdir(cgroup) && !mkdir(cgroup, 0755), "the cgroup is removed and made anew");
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
+	check(n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1, "attached to the new one");
+	dp = sl_datapath_close(dp, true);
+}
+
+static int open_as_nobody(const struct sl_datapath_opts *opts, char *err, size_t err_len)
+{
+	struct sl_datapath *dp = NULL;
+	int p[2], status = 0, r = 0;
+	pid_t pid;
+
+	if (pipe(p) < 0)
+		return -errno;
+	pid = fork();
+	if (!pid) {
+		if (setgid(65534) || setuid(65534))
+			_exit(1);
+		r = sl_datapath_open(opts, &dp, err, err_len);
+		if (write(p[1], err, err_len) != (ssize_t)err_len)
+			_exit(1);
+		_exit(r == -EPERM || r == -EACCES ? 2 : 3);
+	}
+	close(p[1]);
+	if (read(p[0], err, err_len) <= 0)
+		err[0] = '\0';
+	close(p[0]);
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_refused(struct scene *s)
+{
+	struct sl_datapath_opts opts = s->opts;
+	struct sl_datapath *dp = NULL;
+	char missing[300], err[300] = "";
+
+	test_begin("errors name the remedy");
+	snprintf(missing, sizeof(missing), "%.250s/missing", s->bed.cgroup);
+	opts.cgroup_path = missing;
+	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -ENOENT && strstr(err, "--cgroup"),
+	      "%s", err);
+	opts.cgroup_path = "/tmp";
+	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL && strstr(err, "cgroup v2"),
+	      "%s", err);
+	opts.cgroup_path = NULL;
+	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL && strstr(err, "--cgroup"),
+	      "%s", err);
+	opts = s->opts;
+	opts.bpffs_dir = "/tmp/sluice-pins";
+	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL && strstr(err, "mount -t bpf"),
+	      "%s", err);
+	opts.bpffs_dir = "relative";
+	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL && strstr(err, "absolute"),
+	      "%s", err);
+	check(!dp, "nothing opened");
+	opts = s->opts;
+	check(open_as_nobody(&opts, err, sizeof(err)) == 2, "not root: %s", err);
+}
+
+static void test_detach(struct scene *s)
+{
+	int fd = sock(AF_INET, SOCK_STREAM);
+
+	test_begin("detach");
+	s->dp = sl_datapath_close(s->dp, true);
+	check(access(s->bed.pins, F_OK) < 0, "no pins left");
+	check(n_attached(s->bed.cgroup, BPF_CGROUP_INET4_CONNECT) == 0 &&
+		      n_attached(s->bed.cgroup, BPF_CGROUP_INET6_GETSOCKNAME) == 0, "no programs left");
+	check(!sock_connect(fd, HELD), "connections go as without us");
+	expect_reached(s, fd, s->held, HELD);
+	sock_close(&fd);
+}
+
+void test_life(struct scene *s)
+{
+	test_restart(s);
+	test_plan(s);
+	test_full(s);
+	test_mismatch(s);
+	test_other_cgroup(s);
+	test_refused(s);
+	test_detach(s);
+}
