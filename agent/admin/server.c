@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/server.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include "admin/exchange.h"
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "obs/metrics.h"
+#include "sluice/admin.h"
+
+enum { BACKLOG = 64 };
+
+struct command {
+	struct sl_str name;
+	sl_admin_fn fn;
+	void *arg;
+};
+
+struct sl_admin {
+	struct sl_exchange *exchange;
+	struct sl_map commands;
+	char *path;
+	dev_t dev; /* of the socket's file: whether it is still ours */
+	ino_t ino;
+};
+
+SL_DEFINE_CLEANUP(struct sl_admin *, sl_admin_close)
+
+/* ---- answering ---- */
+
+static int append(const char *bytes, size_t n, void *buf)
+{
+	return sl_buf_append(buf, bytes, n) ? -1 : 0;
+}
+
+/* Without memory the answer is none. */
+static void answer_json(struct sl_buf *out, const json_t *j)
+{
+	if (!j || json_dump_callback(j, append, out, JSON_COMPACT) || sl_buf_append(out, "\n", 1))
+		sl_buf_deinit(out);
+}
+
+static void answer_error(struct sl_buf *out, const char *message)
+{
+	_cleanup_(json_decrefp) json_t *j = json_pack("{s:{s:s}}", "error", "message", message);
+
+	answer_json(out, j);
+}
+
+static void run(struct sl_admin *a, const json_t *request, const char *name, struct sl_buf *out)
+{
+	struct command *cmd = sl_map_get(&a->commands, sl_str_from(name));
+	_cleanup_(json_decrefp) json_t *result = NULL;
+	_cleanup_(sl_freep) char *message = NULL;
+	int r;
+
+	if (!cmd) {
+		message = sl_asprintf("unknown command '%s'", name);
+		answer_error(out, message ? message : "unknown command");
+		return;
+	}
+	r = cmd->fn(cmd->arg, request, &result);
+	if (!r)
+		answer_json(out, result);
+	else if (r == SL_ADMIN_REFUSED)
+		answer_error(out, json_string_value(result));
+	else
+		answer_error(out, sl_strerror(r));
+}
+
+static bool asked(void *arg, struct sl_str in, bool last, struct sl_buf *out)
+{
+	const char *end = in.len ? memchr(in.ptr, '\n', in.len) : NULL;
+	_cleanup_(json_decrefp) json_t *request = NULL;
+	const char *name;
+	json_error_t e;
+
+	if (!end) {
+		if (in.len == SL_ADMIN_MAX_REQUEST_BYTES)
+			answer_error(out, "the request is too long");
+		else if (last && in.len)
+			answer_error(out, "the request does not end with a line feed");
+		return last;
+	}
+	request = json_loadb(in.ptr, (size_t)(end - in.ptr), JSON_REJECT_DUPLICATES, &e);
+	name = json_string_value(json_object_get(request, "command"));
+	if (!request)
+		answer_error(out, "the request is not a JSON object on one line");
+	else if (!name)
+		answer_error(out, "the request has no \"command\"");
+	else
+		run(arg, request, name, out);
+	return true;
+}
+
+/* ---- the socket ---- */
+
+static int connect_to(const struct sockaddr_un *sun)
+{
+	_cleanup_(sl_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)sun, sizeof(*sun)))
+		return -errno;
+	return 0;
+}
+
+/* The path is taken: by a dead agent's socket, which goes, or by something that stays. */
+static int remove_stale(const struct sockaddr_un *sun)
+{
+	struct stat st;
+	int r;
+
+	if (lstat(sun->sun_path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	r = connect_to(sun);
+	if (r == 0 || r == -EAGAIN) /* -EAGAIN: somebody listens, with a full backlog */
+		return -EADDRINUSE;
+	if (r != -ECONNREFUSED)
+		return r;
+	return unlink(sun->sun_path) && errno != ENOENT ? -errno : 0;
+}
+
+static int make_folder(const char *path)
+{
+	_cleanup_(sl_freep) char *dir = sl_strdup(path);
+	char *slash;
+
+	if (!dir)
+		return -ENOMEM;
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return 0;
+	*slash = '\0';
+	return mkdir(dir, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+static int listen_at(struct sl_admin *a, int *ret_fd)
+{
+	_cleanup_(sl_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	size_t len = strlen(a->path);
+	struct stat st;
+	int r;
+
+	if (len >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(sun.sun_path, a->path, len + 1);
+	/* The mode of the descriptor becomes the file's: it is never open to others, not even shortly. */
+	if (fd < 0 || fchmod(fd, 0600))
+		return -errno;
+	r = make_folder(a->path);
+	if (!r)
+		r = remove_stale(&sun);
+	if (r)
+		return r;
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) || listen(fd, BACKLOG) ||
+	    stat(a->path, &st))
+		return -errno;
+	a->dev = st.st_dev;
+	a->ino = st.st_ino;
+	*ret_fd = sl_take_fd(&fd);
+	return 0;
+}
+
+static int version(void *arg, const json_t *request, json_t **ret)
+{
+	*ret = json_pack("{s:s}", "version", SL_VERSION);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int sl_admin_open(struct sl_loop *loop, const struct sl_admin_opts *opts, struct sl_admin **ret)
+{
+	_cleanup_(sl_admin_closep) struct sl_admin *a = sl_new(struct sl_admin);
+	struct sl_exchange_opts xopts = {
+		.fn = asked,
+		.arg = a,
+		.max_request_bytes = SL_ADMIN_MAX_REQUEST_BYTES,
+		.max_clients = opts->max_clients,
+		.timeout_ns = opts->timeout_ns,
+	};
+	int fd = -1, r;
+
+	if (!a)
+		return -ENOMEM;
+	a->path = sl_strdup(opts->path ? opts->path : SL_ADMIN_SOCKET);
+	if (!a->path)
+		return -ENOMEM;
+	r = sl_admin_register(a, "version", version, NULL);
+	if (!r)
+		r = listen_at(a, &fd);
+	if (!r)
+		r = sl_exchange_open(loop, fd, &xopts, &a->exchange);
+	if (r)
+		return r;
+	*ret = sl_take(a);
+	return 0;
+}
+
+struct sl_admin *sl_admin_close(struct sl_admin *a)
+{
+	struct command *cmd;
+	struct stat st;
+	size_t pos = 0;
+
+	if (!a)
+		return NULL;
+	if (a->ino && !lstat(a->path, &st) && st.st_dev == a->dev && st.st_ino == a->ino)
+		(void)unlink(a->path); /* what stays is replaced by the next agent */
+	sl_exchange_close(a->exchange);
+	while ((cmd = sl_map_next(&a->commands, &pos, NULL)))
+		free(cmd);
+	sl_map_deinit(&a->commands);
+	free(a->path);
+	free(a);
+	return NULL;
+}
+
+int sl_admin_register(struct sl_admin *a, const char *name, sl_admin_fn fn, void *arg)
+{
+	_cleanup_(sl_freep) struct command *cmd = sl_new(struct command);
+	void *old;
+	int r;
+
+	if (!cmd)
+		return -ENOMEM;
+	*cmd = (struct command){sl_str_from(name), fn, arg};
+	r = sl_map_put(&a->commands, cmd->name, cmd, &old);
+	if (r)
+		return r;
+	cmd = old;
+	return 0;
+}
+
+static int metrics(void *arg, const json_t *request, json_t **ret)
+{
+	struct sl_buf text = SL_BUF_INIT(0);
+	int r = sl_metrics_render(arg, &text);
+
+	if (!r) {
+		*ret = json_pack("{s:s%}", "text", sl_buf_ptr(&text), sl_buf_len(&text));
+		r = *ret ? 0 : -ENOMEM;
+	}
+	sl_buf_deinit(&text);
+	return r;
+}
+
+int sl_admin_register_metrics(struct sl_admin *a, struct sl_metrics *m)
+{
+	return sl_admin_register(a, "metrics", metrics, m);
+}

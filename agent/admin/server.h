@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The admin socket: serves the wire format of sluice/admin.h in the control thread's loop. Knows no
+ * command's content: core registers a function for each.
+ *
+ * Thread: the loop's.
+ */
+#include <jansson.h>
+#include "loop/loop.h"
+
+struct sl_admin;
+struct sl_metrics;
+
+enum { SL_ADMIN_REFUSED = 1 };
+
+/* Answers a command. Returns 0 with a new reference to an object in *ret; SL_ADMIN_REFUSED with a new
+ * reference to a string in *ret, the message for the user; or -errno. @request is borrowed. */
+typedef int (*sl_admin_fn)(void *arg, const json_t *request, json_t **ret);
+
+struct sl_admin_opts {
+	const char *path;     /* of the socket; NULL: SL_ADMIN_SOCKET. Its folder is made if need be */
+	uint32_t max_clients; /* 0: 64; more wait */
+	uint64_t timeout_ns;  /* for a client to ask and to take the answer; 0: 5 s */
+};
+
+/* A socket that a dead agent left behind is replaced. Returns 0, -EADDRINUSE when another agent
+ * serves this path, -EEXIST when something else than a socket is there, or -errno. */
+int sl_admin_open(struct sl_loop *loop, const struct sl_admin_opts *opts, struct sl_admin **ret);
+/* Also removes the socket's file. Accepts NULL, returns NULL. */
+struct sl_admin *sl_admin_close(struct sl_admin *a);
+
+/* name: static; each once. "version" is there from the start. Returns 0 or -ENOMEM. */
+int sl_admin_register(struct sl_admin *a, const char *name, sl_admin_fn fn, void *arg);
+/* The command "metrics"; m is borrowed. */
+int sl_admin_register_metrics(struct sl_admin *a, struct sl_metrics *m);
