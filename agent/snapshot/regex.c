@@ -74,11 +74,13 @@ int sl_regex_new(struct sl_str pattern, struct sl_regex **ret, char ret_error[SL
 
 	if (!general)
 		return -ENOMEM;
-	options = pcre2_compile_context_create(general);
 	r = sl_new(struct sl_regex);
-	if (!options || !r)
+	if (!r)
 		return -ENOMEM;
 	atomic_init(&r->refs, 1);
+	options = pcre2_compile_context_create(general);
+	if (!options)
+		return -ENOMEM;
 	(void)pcre2_set_parens_nest_limit(options, NEST_LIMIT);
 	(void)pcre2_set_max_pattern_length(options, PATTERN_MAX_BYTES);
 	r->code = pcre2_compile((PCRE2_SPTR)(pattern.len ? pattern.ptr : ""), pattern.len,
