@@ -67,7 +67,7 @@ void sl_emit_family(struct sl_metrics_out *o, const char *name, const char *help
 	put(o, SL_STR("\n"));
 }
 
-void sl_emit_sample(struct sl_metrics_out *o, const char *suffix, const struct sl_label *labels,
+void sl_emit_sample(struct sl_metrics_out *o, const char *suffix, const struct sl_metric_label *labels,
 		    size_t n_labels, const char *value)
 {
 	assert(o->family);
@@ -110,7 +110,7 @@ void sl_metrics_out_family(struct sl_metrics_out *o, const char *name, const cha
 	sl_emit_family(o, name, help, type == SL_METRIC_COUNTER ? "counter" : "gauge");
 }
 
-void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
 			uint64_t value)
 {
 	char text[NUMBER_TEXT];
@@ -119,7 +119,7 @@ void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_label *labels,
 	sl_emit_sample(o, "", labels, n_labels, text);
 }
 
-void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
 		       uint64_t ns)
 {
 	char text[NUMBER_TEXT];
@@ -128,10 +128,10 @@ void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_label *labels, 
 	sl_emit_sample(o, "", labels, n_labels, text);
 }
 
-void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
 		       const struct sl_histogram_cells *cells)
 {
-	struct sl_label with_le[SL_SERIES_MAX_LABELS + 1];
+	struct sl_metric_label with_le[SL_SERIES_MAX_LABELS + 1];
 	char text[NUMBER_TEXT], le[NUMBER_TEXT];
 	uint64_t sum = 0;
 

@@ -147,7 +147,7 @@ struct sl_metrics_out;
 
 enum sl_metric_type { SL_METRIC_COUNTER, SL_METRIC_GAUGE };
 
-struct sl_label {
+struct sl_metric_label {
 	const char *name;
 	struct sl_str value; /* any bytes: escaped, invalid UTF-8 replaced */
 };
@@ -156,10 +156,10 @@ struct sl_label {
 void sl_metrics_out_family(struct sl_metrics_out *o, const char *name, const char *help,
 			   enum sl_metric_type type);
 /* A sample of the family begun last. Errors are kept and come back from sl_metrics_render(). */
-void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
 			uint64_t value);
 /* Nanoseconds, shown as seconds. */
-void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_label *labels, size_t n_labels,
+void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
 		       uint64_t ns);
 
 /* Called in each rendering, in the order of adding. */

@@ -10,7 +10,7 @@ enum { MAX_CELL_LABELS = 2 };
 /* A fixed counter or gauge. One without help belongs to the family before it. */
 struct cell_desc {
 	const char *family, *help;
-	struct sl_label labels[MAX_CELL_LABELS];
+	struct sl_metric_label labels[MAX_CELL_LABELS];
 };
 
 #define LABEL(name, value) {name, {value, sizeof(value) - 1}}
@@ -92,7 +92,7 @@ static size_t count_labels(const struct cell_desc *d)
 
 static void render_build(struct sl_metrics_out *o)
 {
-	static const struct sl_label version = LABEL("version", SL_VERSION);
+	static const struct sl_metric_label version = LABEL("version", SL_VERSION);
 
 	sl_metrics_out_family(o, "sluice_build_info", "Always 1; the label says what runs.",
 			      SL_METRIC_GAUGE);
@@ -117,7 +117,7 @@ static void render_ends(struct sl_metrics_out *o, const struct sl_metrics *m)
 	sl_metrics_out_family(o, "sluice_end_reason_total",
 			      "Requests and tunnels, by why they ended.", SL_METRIC_COUNTER);
 	for (unsigned i = 0; i < SL_END_MAX; i++) {
-		struct sl_label reason = {"reason", sl_str_from(sl_end_reason_name(i))};
+		struct sl_metric_label reason = {"reason", sl_str_from(sl_end_reason_name(i))};
 
 		sl_metrics_out_u64(o, &reason, 1, SL_METRICS_SUM(m, ends, i));
 	}
@@ -227,10 +227,10 @@ static int merge_shards(struct merge *mg, const struct sl_metrics *m, size_t tab
 
 static void render_series(struct sl_metrics_out *o, const struct merged *d, uint32_t n_labels)
 {
-	struct sl_label labels[SL_REQUEST_LABELS];
+	struct sl_metric_label labels[SL_REQUEST_LABELS];
 
 	for (uint32_t i = 0; i < n_labels; i++)
-		labels[i] = (struct sl_label){label_names[i], sl_series_label(d->key, i)};
+		labels[i] = (struct sl_metric_label){label_names[i], sl_series_label(d->key, i)};
 	if (n_labels == SL_REQUEST_LABELS)
 		sl_metrics_out_u64(o, labels, n_labels, d->values[0]);
 	else

@@ -240,7 +240,7 @@ Test(metrics, past_the_limit_of_series_requests_are_counted_as_other)
 
 static void source(struct sl_metrics_out *o, void *arg)
 {
-	struct sl_label cookie = {"netns", SL_STR("4026531840")};
+	struct sl_metric_label cookie = {"netns", SL_STR("4026531840")};
 
 	sl_metrics_out_family(o, "sluice_netns", "Namespaces\\served\nnow.", SL_METRIC_GAUGE);
 	sl_metrics_out_u64(o, &cookie, 1, *(uint64_t *)arg);
