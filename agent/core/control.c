@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/control.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/state.h"
+
+/* The heartbeat's limit holds this many beats, so that one late round does not count as a hang. */
+enum { BEATS_PER_LIMIT = 8 };
+
+static void on_pinged(struct sl_mail *m)
+{
+	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
+	struct sl_control *c = sl_container_of(ack, struct sl_control, ping);
+
+	c->pinging = false;
+	if (c->draining)
+		return;
+	/* Every worker has finished a round since the question was sent. */
+	sl_datapath_heartbeat(c->datapath);
+	c->last_beat_ns = sl_loop_now(c->loop);
+}
+
+static void on_beat(struct sl_timer *t)
+{
+	struct sl_control *c = sl_container_of(t, struct sl_control, beat);
+
+	sl_timer_arm(c->loop, t,
+		     sl_loop_now(c->loop) + c->opts->heartbeat_limit_ns / BEATS_PER_LIMIT);
+	if (c->pinging)
+		return;
+	c->pinging = true;
+	c->ping.mail.fn = on_pinged;
+	c->ping.to = c->mailbox;
+	atomic_store(&c->ping.pending, c->n_workers);
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		(void)sl_worker_ping(c->workers[i], &c->ping); /* no memory: as if it had answered */
+}
+
+static size_t n_conns(const struct sl_control *c)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		n += sl_worker_n_conns(c->workers[i]);
+	return n;
+}
+
+static void on_drain(struct sl_timer *t)
+{
+	struct sl_control *c = sl_container_of(t, struct sl_control, drain);
+	size_t n = n_conns(c);
+
+	if (n && sl_loop_now(c->loop) < c->drain_until_ns) {
+		sl_timer_arm(c->loop, t, sl_loop_now(c->loop) + 10 * SL_NS_PER_MS);
+		return;
+	}
+	if (n)
+		sl_warn("drain timeout, cutting connections=%zu", n);
+	sl_loop_stop(c->loop);
+}
+
+static void begin_drain(struct sl_control *c)
+{
+	if (c->draining) {
+		sl_loop_stop(c->loop); /* asked twice: at once */
+		return;
+	}
+	sl_info("stopping, waiting for open requests connections=%zu", n_conns(c));
+	sl_served_unpublish_all(c);
+	c->draining = true;
+	c->drain_until_ns = sl_loop_now(c->loop) + c->opts->drain_timeout_ns;
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		(void)sl_worker_drain(c->workers[i]); /* no memory: its connections are cut at the end */
+	sl_timer_arm(c->loop, &c->drain, sl_loop_now(c->loop));
+}
+
+static void reload(struct sl_control *c)
+{
+	int r = sl_folder_reload(c->folder);
+
+	if (r)
+		sl_error("cannot load the configuration again: %s", sl_strerror(r));
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		if (sl_worker_reopen_log(c->workers[i]))
+			sl_error("out of memory, worker %u keeps its access log", i);
+	}
+}
+
+static void on_signal(struct sl_watch *w, uint32_t events)
+{
+	struct sl_control *c = sl_container_of(w, struct sl_control, signals);
+	struct signalfd_siginfo info;
+
+	while (read(w->fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			reload(c);
+		else
+			begin_drain(c);
+	}
+}
+
+static void on_datapath_event(struct sl_watch *w, uint32_t events)
+{
+	struct sl_control *c = sl_container_of(w, struct sl_control, events);
+	int r = sl_datapath_events_consume(c->datapath, sl_served_wanted, c);
+
+	if (r < 0)
+		sl_error("cannot read the kernel's events: %s", sl_strerror(r));
+}
+
+static int failed(const char *what, int r)
+{
+	sl_error("%s: %s", what, sl_strerror(r));
+	return r;
+}
+
+static int watch_signals(struct sl_control *c)
+{
+	sigset_t set;
+	int fd, r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN); /* writes say EPIPE */
+	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		return failed("signalfd", -errno);
+	r = sl_watch_add(c->loop, &c->signals, fd, EPOLLIN, on_signal);
+	if (r)
+		(void)close(fd);
+	return r;
+}
+
+/* Each steered connection is two descriptors. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim))
+		return;
+	lim.rlim_cur = lim.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		sl_warn("cannot raise the limit of open files: %s", sl_strerror(errno));
+}
+
+static int open_datapath(struct sl_control *c)
+{
+	struct sl_datapath_opts opts = {
+		.cgroup_path = c->opts->cgroup,
+		.bpffs_dir = c->opts->bpffs,
+		.heartbeat_limit_ns = c->opts->heartbeat_limit_ns,
+		.policy = c->opts->policy,
+		.provider = c->opts->provider,
+	};
+	char err[512];
+	int r = sl_datapath_open(&opts, &c->datapath, err, sizeof(err));
+
+	if (r) {
+		sl_error("cannot start the datapath: %s", err);
+		return r;
+	}
+	r = sl_watch_add(c->loop, &c->events, sl_datapath_events_fd(c->datapath), EPOLLIN,
+			 on_datapath_event);
+	return r ? failed("cannot watch the kernel's events", r) : 0;
+}
+
+static int start_workers(struct sl_control *c)
+{
+	c->workers = sl_new_n(struct sl_worker *, c->opts->n_workers);
+	if (!c->workers)
+		return failed("workers", -ENOMEM);
+	c->n_workers = c->opts->n_workers;
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		struct sl_worker_opts opts = {
+			.index = i,
+			.proxy = SL_PROXY_OPTS_DEFAULT,
+			.host = sl_host_for(c),
+			.metrics = sl_metrics_shard(c->metrics, i),
+			.access_log = c->opts->access_log,
+		};
+		int r = sl_worker_start(&opts, &c->workers[i]);
+
+		if (r) {
+			c->n_workers = i;
+			return failed("cannot start a worker (is the access log writable?)", r);
+		}
+	}
+	return 0;
+}
+
+static int open_folder(struct sl_control *c)
+{
+	const char *dir = c->opts->config_dir;
+	int r = sl_folder_open(c->loop, dir, sl_publish_model, c, &c->folder);
+
+	if (!r && !c->generation)
+		r = -ENOMEM; /* the first load did not compile: said already */
+	if (r)
+		sl_error("cannot load the configuration folder=\"%s\": %s", dir, sl_strerror(r));
+	return r;
+}
+
+static void prune_netns(struct sl_control *c)
+{
+	_cleanup_(sl_freep) uint64_t *cookies = sl_new_n(uint64_t, c->served.n + 1);
+	struct sl_served *s;
+	size_t pos = 0, n = 0;
+
+	if (!cookies)
+		return; /* stale entries find no listener */
+	while ((s = sl_map_next(&c->served, &pos, NULL)))
+		cookies[n++] = s->source->cookie;
+	(void)sl_datapath_netns_prune(c->datapath, cookies, n); /* as above */
+}
+
+static int watch_netns(struct sl_control *c)
+{
+	struct sl_netns_opts opts = {
+		.dirs = c->opts->netns_dirs,
+		.n_dirs = c->opts->n_netns_dirs,
+		.cgroup_path = c->opts->cgroup,
+		.host = c->opts->host_netns,
+	};
+	int r = sl_netns_watch_open(c->loop, &opts, sl_served_event, c, &c->netns);
+
+	if (r)
+		return failed("cannot watch network namespaces", r);
+	prune_netns(c);
+	return 0;
+}
+
+/* Cheap mistakes are found before the kernel is touched. */
+static int check_folder(const char *dir)
+{
+	struct stat st;
+
+	if (stat(dir, &st)) {
+		sl_error("cannot load the configuration folder=\"%s\": %s", dir, sl_strerror(errno));
+		return -errno;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		sl_error("cannot load the configuration folder=\"%s\": not a folder", dir);
+		return -ENOTDIR;
+	}
+	return 0;
+}
+
+static int start(struct sl_control *c)
+{
+	struct sl_metrics_opts metrics = {.n_workers = c->opts->n_workers};
+	int r = check_folder(c->opts->config_dir);
+
+	if (!r)
+		r = sl_loop_new(&c->loop);
+	if (!r)
+		r = sl_mailbox_new(c->loop, &c->mailbox);
+	if (!r)
+		r = sl_metrics_new(&metrics, &c->metrics);
+	if (!r)
+		r = sl_status_new(&c->status);
+	if (!r)
+		r = watch_signals(c);
+	if (!r)
+		r = sl_views_open(c);
+	if (!r)
+		r = open_datapath(c);
+	if (r)
+		return r;
+	if (sl_cgroups_open(&c->cgroups))
+		sl_warn("no cgroup2 mount: Pods in the host's network namespace are not told apart");
+	r = start_workers(c);
+	if (!r)
+		r = open_folder(c);
+	if (!r)
+		r = watch_netns(c);
+	if (!r)
+		sl_timer_arm(c->loop, &c->beat, sl_loop_now(c->loop));
+	return r;
+}
+
+static void stop(struct sl_control *c)
+{
+	sl_timer_cancel(&c->beat);
+	sl_timer_cancel(&c->drain);
+	c->draining = true;
+	c->netns = sl_netns_watch_close(c->netns);
+	c->folder = sl_folder_close(c->folder);
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		sl_worker_stop(c->workers[i]);
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		c->workers[i] = sl_worker_free(c->workers[i]);
+	/* Last acks of the workers are inside. */
+	c->mailbox = sl_mailbox_free(c->mailbox);
+	sl_served_free_all(c);
+	sl_views_close(c);
+	sl_snapshot_unref(c->queued);
+	sl_snapshot_unref(c->publishing);
+	sl_snapshot_unref(c->snap);
+	sl_compile_report_free(c->queued_report);
+	sl_compile_report_free(c->publishing_report);
+	sl_status_free(c->status);
+	json_decref(c->problems);
+	sl_watch_remove(&c->events);
+	c->datapath = sl_datapath_close(c->datapath, c->opts->detach);
+	sl_cgroups_close(c->cgroups);
+	sl_metrics_free(c->metrics);
+	if (c->signals.loop) {
+		int fd = c->signals.fd;
+
+		sl_watch_remove(&c->signals);
+		(void)close(fd); /* nothing can be done about it */
+	}
+	free(c->workers);
+	sl_loop_free(c->loop);
+}
+
+int sl_control_run(const struct sl_options *opts)
+{
+	struct sl_control c = {
+		.opts = opts,
+		.events = SL_WATCH_INIT,
+		.signals = SL_WATCH_INIT,
+		.beat = SL_TIMER_INIT(on_beat),
+		.drain = SL_TIMER_INIT(on_drain),
+		.started_ns = sl_clock_now_ns(),
+	};
+	int r;
+
+	raise_descriptor_limit();
+	r = start(&c);
+	if (!r) {
+		sl_info("ready version=%s workers=%u folder=\"%s\"", SL_VERSION, c.n_workers,
+			opts->config_dir);
+		r = sl_loop_run(c.loop);
+		if (r)
+			sl_error("the control loop stopped: %s", sl_strerror(r));
+	}
+	stop(&c);
+	return r ? 1 : 0;
+}

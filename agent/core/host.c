@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers' questions to the host: thread-safe calls into datapath and netns, nothing else. */
+#include <errno.h>
+#include "core/state.h"
+
+/* A connection goes to another worker when this one has a quarter more, and enough for it to matter. */
+enum { UNEVEN_CONNS = 16 };
+
+static int original(void *arg, int fd, struct sl_proxy_original *ret)
+{
+	struct sl_control *c = arg;
+	struct sl_original o;
+	int r = sl_datapath_original(c->datapath, fd, &o);
+
+	if (r)
+		return r;
+	*ret = (struct sl_proxy_original){.addr = o.addr, .cgroup_id = o.cgroup_id};
+	return 0;
+}
+
+static int own(void *arg, int fd)
+{
+	struct sl_control *c = arg;
+
+	return sl_datapath_own(c->datapath, fd, SL_OWN_UPSTREAM);
+}
+
+static int pod_uid(void *arg, uint64_t cgroup_id, char ret_uid[64])
+{
+	struct sl_control *c = arg;
+
+	return c->cgroups ? sl_cgroups_pod_uid(c->cgroups, cgroup_id, ret_uid) : -ENOENT;
+}
+
+static bool hand_over(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own)
+{
+	struct sl_control *c = arg;
+	struct sl_worker *least = NULL;
+	size_t n_least = n_own;
+
+	if (n_own < UNEVEN_CONNS)
+		return false;
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		size_t n = sl_worker_n_conns(c->workers[i]);
+
+		if (n < n_least) {
+			n_least = n;
+			least = c->workers[i];
+		}
+	}
+	return least && n_own - n_least >= UNEVEN_CONNS && n_own * 4 > n_least * 5 &&
+	       !sl_worker_adopt(least, accepted);
+}
+
+struct sl_proxy_host sl_host_for(struct sl_control *c)
+{
+	return (struct sl_proxy_host){
+		.arg = c,
+		.original = original,
+		.own = own,
+		.pod_uid = pod_uid,
+		.hand_over = c->n_workers > 1 ? hand_over : NULL,
+	};
+}

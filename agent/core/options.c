@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+
+static const char help[] =
+	"Usage: sluiced --config DIR [OPTION]...\n"
+	"Enforce the HTTPRoutes of a folder of YAML files on the sockets of this host.\n"
+	"\n"
+	"  -c, --config DIR           folder of YAML files, watched for changes\n"
+	"      --cgroup PATH          cgroup2 directory whose processes are steered\n"
+	"                             (default: the cgroup2 mount)\n"
+	"      --bpffs DIR            where programs and maps are pinned\n"
+	"                             (default: /sys/fs/bpf/sluice)\n"
+	"      --netns-dir DIR        folder of named network namespaces, may be repeated\n"
+	"                             (default: /run/netns)\n"
+	"      --no-host-netns        leave sockets of the agent's own namespace alone\n"
+	"      --workers N            worker threads (default: one per core)\n"
+	"      --vip-provider WHO     who serves Service addresses without the agent:\n"
+	"                             self (default; the connect hook) or other (kube-proxy)\n"
+	"      --failure-policy P     open (default) or closed: new connections while the\n"
+	"                             agent cannot take them\n"
+	"      --heartbeat-limit MS   after this silence the agent counts as stuck (2000)\n"
+	"      --drain-timeout MS     how long SIGTERM waits for open requests (10000)\n"
+	"      --status-file PATH     write the routes' conditions there as JSON\n"
+	"      --access-log PATH      one JSON line per request; - for standard output\n"
+	"      --admin-socket PATH    for sluicectl (default: /run/sluice/admin.sock)\n"
+	"      --metrics ADDR:PORT    Prometheus metrics and health, or off\n"
+	"                             (default: 127.0.0.1:15020)\n"
+	"      --log-level LEVEL      error, warn, info (default) or debug\n"
+	"      --detach               take programs, maps and pins away on exit\n"
+	"      --uninstall            take away what an earlier agent left, then exit\n"
+	"  -h, --help\n"
+	"  -V, --version\n"
+	"\n"
+	"SIGTERM and SIGINT end open requests and exit; SIGHUP loads the folder again and\n"
+	"opens the access log anew.\n";
+
+enum {
+	OPT_CGROUP = 256,
+	OPT_BPFFS,
+	OPT_NETNS_DIR,
+	OPT_NO_HOST_NETNS,
+	OPT_WORKERS,
+	OPT_VIP_PROVIDER,
+	OPT_FAILURE_POLICY,
+	OPT_HEARTBEAT_LIMIT,
+	OPT_DRAIN_TIMEOUT,
+	OPT_STATUS_FILE,
+	OPT_ACCESS_LOG,
+	OPT_ADMIN_SOCKET,
+	OPT_METRICS,
+	OPT_LOG_LEVEL,
+	OPT_DETACH,
+	OPT_UNINSTALL,
+};
+
+static const struct option long_options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"cgroup", required_argument, NULL, OPT_CGROUP},
+	{"bpffs", required_argument, NULL, OPT_BPFFS},
+	{"netns-dir", required_argument, NULL, OPT_NETNS_DIR},
+	{"no-host-netns", no_argument, NULL, OPT_NO_HOST_NETNS},
+	{"workers", required_argument, NULL, OPT_WORKERS},
+	{"vip-provider", required_argument, NULL, OPT_VIP_PROVIDER},
+	{"failure-policy", required_argument, NULL, OPT_FAILURE_POLICY},
+	{"heartbeat-limit", required_argument, NULL, OPT_HEARTBEAT_LIMIT},
+	{"drain-timeout", required_argument, NULL, OPT_DRAIN_TIMEOUT},
+	{"status-file", required_argument, NULL, OPT_STATUS_FILE},
+	{"access-log", required_argument, NULL, OPT_ACCESS_LOG},
+	{"admin-socket", required_argument, NULL, OPT_ADMIN_SOCKET},
+	{"metrics", required_argument, NULL, OPT_METRICS},
+	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+	{"detach", no_argument, NULL, OPT_DETACH},
+	{"uninstall", no_argument, NULL, OPT_UNINSTALL},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{0},
+};
+
+static int wrong(const char *option, const char *value, const char *expected)
+{
+	fprintf(stderr, "sluiced: --%s %s: expected %s\n", option, value, expected);
+	return SL_OPTIONS_USAGE;
+}
+
+/* Index of value in names (ends with NULL), or -1. */
+static int one_of(const char *value, const char *const *names)
+{
+	for (int i = 0; names[i]; i++) {
+		if (!strcmp(value, names[i]))
+			return i;
+	}
+	return -1;
+}
+
+static int number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	char expected[80];
+	uint64_t n;
+
+	if (!sl_str_to_u64(sl_str_from(value), max, &n) && n >= min) {
+		*ret = n;
+		return 0;
+	}
+	(void)snprintf(expected, sizeof(expected), "a number from %llu to %llu",
+		       (unsigned long long)min, (unsigned long long)max);
+	return wrong(option, value, expected);
+}
+
+static int milliseconds(const char *option, const char *value, uint64_t min_ms, uint64_t *ret_ns)
+{
+	uint64_t ms;
+	int r = number(option, value, min_ms, 3600000, &ms);
+
+	if (!r)
+		*ret_ns = ms * SL_NS_PER_MS;
+	return r;
+}
+
+static int take_choice(struct sl_options *o, int c, const char *v)
+{
+	static const char *const providers[] = {"other", "self", NULL};
+	static const char *const policies[] = {"open", "closed", NULL};
+	static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+	int i;
+
+	switch (c) {
+	case OPT_VIP_PROVIDER:
+		i = one_of(v, providers);
+		if (i < 0)
+			return wrong("vip-provider", v, "self or other");
+		o->provider = i ? SL_VIP_SELF : SL_VIP_OTHER;
+		return 0;
+	case OPT_FAILURE_POLICY:
+		i = one_of(v, policies);
+		if (i < 0)
+			return wrong("failure-policy", v, "open or closed");
+		o->policy = i ? SL_FAIL_CLOSED : SL_FAIL_OPEN;
+		return 0;
+	default:
+		i = one_of(v, levels);
+		if (i < 0)
+			return wrong("log-level", v, "error, warn, info or debug");
+		sl_log_level = (enum sl_log_level)i;
+		return 0;
+	}
+}
+
+static int take(struct sl_options *o, int c, const char *v)
+{
+	uint64_t n;
+	int r;
+
+	switch (c) {
+	case 'c':
+		o->config_dir = v;
+		return 0;
+	case OPT_CGROUP:
+		o->cgroup = v;
+		return 0;
+	case OPT_BPFFS:
+		o->bpffs = v;
+		return 0;
+	case OPT_NETNS_DIR:
+		if (o->n_netns_dirs == SL_MAX_NETNS_DIRS)
+			return wrong("netns-dir", v, "at most 16 folders");
+		o->netns_dirs[o->n_netns_dirs++] = v;
+		return 0;
+	case OPT_NO_HOST_NETNS:
+		o->host_netns = false;
+		return 0;
+	case OPT_WORKERS:
+		r = number("workers", v, 1, SL_MAX_WORKERS, &n);
+		if (!r)
+			o->n_workers = (uint32_t)n;
+		return r;
+	case OPT_HEARTBEAT_LIMIT:
+		return milliseconds("heartbeat-limit", v, 100, &o->heartbeat_limit_ns);
+	case OPT_DRAIN_TIMEOUT:
+		return milliseconds("drain-timeout", v, 0, &o->drain_timeout_ns);
+	case OPT_STATUS_FILE:
+		o->status_file = v;
+		return 0;
+	case OPT_ACCESS_LOG:
+		o->access_log = v;
+		return 0;
+	case OPT_ADMIN_SOCKET:
+		o->admin_socket = v;
+		return 0;
+	case OPT_METRICS:
+		o->metrics_address = strcmp(v, "off") ? v : NULL;
+		return 0;
+	case OPT_DETACH:
+		o->detach = true;
+		return 0;
+	case OPT_UNINSTALL:
+		o->uninstall = true;
+		return 0;
+	case OPT_VIP_PROVIDER:
+	case OPT_FAILURE_POLICY:
+	case OPT_LOG_LEVEL:
+		return take_choice(o, c, v);
+	case 'h':
+		(void)fputs(help, stdout);
+		return SL_OPTIONS_EXIT;
+	case 'V':
+		(void)puts("sluiced " SL_VERSION);
+		return SL_OPTIONS_EXIT;
+	default:
+		return SL_OPTIONS_USAGE; /* getopt has said why */
+	}
+}
+
+int sl_options_parse(int argc, char **argv, struct sl_options *ret)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	struct sl_options o = {
+		.host_netns = true,
+		.n_workers = cores < 1 ? 1 : cores > SL_MAX_WORKERS ? SL_MAX_WORKERS : (uint32_t)cores,
+		.provider = SL_VIP_SELF,
+		.policy = SL_FAIL_OPEN,
+		.heartbeat_limit_ns = 2 * SL_NS_PER_S,
+		.drain_timeout_ns = 10 * SL_NS_PER_S,
+		.admin_socket = "/run/sluice/admin.sock",
+		.metrics_address = "127.0.0.1:15020",
+	};
+	int c, r;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
+		r = take(&o, c, optarg);
+		if (r)
+			return r;
+	}
+	if (optind < argc) {
+		fprintf(stderr, "sluiced: unexpected argument '%s'\n", argv[optind]);
+		return SL_OPTIONS_USAGE;
+	}
+	if (!o.config_dir && !o.uninstall) {
+		fprintf(stderr, "sluiced: --config DIR is needed; see sluiced --help\n");
+		return SL_OPTIONS_USAGE;
+	}
+	if (!o.n_netns_dirs)
+		o.netns_dirs[o.n_netns_dirs++] = "/run/netns";
+	*ret = o;
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The command line of sluiced. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "datapath/datapath.h"
+
+enum { SL_MAX_NETNS_DIRS = 16, SL_MAX_WORKERS = 256 };
+
+struct sl_options {
+	const char *config_dir;
+	const char *cgroup; /* NULL: the cgroup2 mount */
+	const char *bpffs;  /* NULL: the default */
+	const char *netns_dirs[SL_MAX_NETNS_DIRS];
+	uint32_t n_netns_dirs;
+	bool host_netns;
+	uint32_t n_workers;
+	enum sl_vip_provider provider;
+	enum sl_failure_policy policy;
+	uint64_t heartbeat_limit_ns;
+	uint64_t drain_timeout_ns;
+	const char *status_file; /* NULL: none */
+	const char *access_log;	 /* NULL: none; "-": stdout */
+	const char *admin_socket;
+	const char *metrics_address; /* NULL: off */
+	bool detach;
+	bool uninstall;
+};
+
+enum {
+	SL_OPTIONS_EXIT = 1,  /* --help, --version: printed, exit 0 */
+	SL_OPTIONS_USAGE = 2, /* wrong: said why on stderr, exit 2 */
+};
+
+/* Fills *ret, also with the defaults. Text is borrowed from argv. Returns 0 or SL_OPTIONS_*. */
+int sl_options_parse(int argc, char **argv, struct sl_options *ret);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a loaded model to what is in force. Make before break: the kernel forgets the Services that
+ * lost their rules, then the workers take the snapshot, then the kernel learns the new Services, and
+ * only then the routes' conditions say that they are accepted.
+ */
+#include <errno.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/state.h"
+
+static json_t *problem_json(const struct sl_diag *d)
+{
+	return json_pack("{s:s%, s:i, s:s%, s:s%, s:s%}", "file", d->file.ptr ? d->file.ptr : "",
+			 d->file.len, "line", (int)d->line, "object",
+			 d->object.ptr ? d->object.ptr : "", d->object.len, "field",
+			 d->field.ptr ? d->field.ptr : "", d->field.len, "message",
+			 d->message.ptr ? d->message.ptr : "", d->message.len);
+}
+
+static void log_problem(const struct sl_diag *d)
+{
+	sl_log(d->severity == SL_SEVERITY_ERROR ? SL_LOG_ERROR : SL_LOG_WARN,
+	       "configuration file=\"%.*s\" line=%u object=\"%.*s\" field=\"%.*s\": %.*s",
+	       SL_STR_ARG(d->file), d->line, SL_STR_ARG(d->object), SL_STR_ARG(d->field),
+	       SL_STR_ARG(d->message));
+}
+
+static void add_problems(json_t *to, const struct sl_diags *diags)
+{
+	for (size_t i = 0; i < diags->n; i++) {
+		const struct sl_diag *d = &diags->items[i];
+		bool error = d->severity == SL_SEVERITY_ERROR;
+
+		log_problem(d);
+		/* Out of memory leaves one line out of sluicectl status; the log has it. */
+		(void)json_array_append_new(json_object_get(to, error ? "errors" : "warnings"),
+					    problem_json(d));
+	}
+}
+
+static void keep_problems(struct sl_control *c, const struct sl_diags *load,
+			  const struct sl_diags *compile)
+{
+	json_t *now = json_pack("{s:[], s:[]}", "errors", "warnings");
+
+	c->n_errors = load->n_errors + compile->n_errors;
+	if (!now)
+		return;
+	add_problems(now, load);
+	add_problems(now, compile);
+	json_decref(c->problems);
+	c->problems = now;
+}
+
+static void on_service_failed(void *arg, uint32_t index, int error)
+{
+	const struct sl_plan_service *s = &((const struct sl_plan *)arg)->services[index];
+	char vip[SL_ADDR_TEXT];
+
+	sl_error("service cannot be steered service=\"%.*s\" address=%s: %s", SL_STR_ARG(s->name),
+		 sl_addr_format(&s->vip, vip), sl_strerror(error));
+}
+
+static void set_status(struct sl_control *c)
+{
+	int r = sl_status_update(c->status, c->publishing_report, time(NULL));
+
+	if (!r && c->opts->status_file)
+		r = sl_status_write(c->status, c->opts->status_file);
+	if (r)
+		sl_error("cannot write status file=\"%s\": %s",
+			 c->opts->status_file ? c->opts->status_file : "", sl_strerror(r));
+}
+
+static void on_published(struct sl_mail *m)
+{
+	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
+	struct sl_control *c = sl_container_of(ack, struct sl_control, publish_ack);
+	int r = sl_datapath_apply(c->datapath, &c->publishing->plan, on_service_failed,
+				  &c->publishing->plan);
+
+	if (r)
+		sl_error("the kernel's maps do not hold all services: %s", sl_strerror(r));
+	sl_snapshot_unref(c->snap);
+	c->snap = sl_take(c->publishing);
+	set_status(c);
+	c->publishing_report = sl_compile_report_free(c->publishing_report);
+	sl_info("configuration in force generation=%llu services=%u routes_rules=%u errors=%zu",
+		(unsigned long long)c->snap->generation, c->snap->plan.n_services, c->snap->n_rules,
+		c->n_errors);
+	if (c->queued && !c->draining) {
+		struct sl_snapshot *snap = sl_take(c->queued);
+		struct sl_compile_report *report = sl_take(c->queued_report);
+
+		sl_publish_snapshot(c, snap, report);
+	}
+}
+
+void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
+			 struct sl_compile_report *report)
+{
+	int r;
+
+	if (c->publishing) {
+		/* The one before is still on its way; only the newest follows it. */
+		sl_snapshot_unref(c->queued);
+		sl_compile_report_free(c->queued_report);
+		c->queued = snap;
+		c->queued_report = report;
+		return;
+	}
+	c->publishing = snap;
+	c->publishing_report = report;
+	r = sl_datapath_retract(c->datapath, &snap->plan);
+	if (r)
+		sl_error("the kernel's maps still hold services without rules: %s", sl_strerror(r));
+	c->publish_ack.mail.fn = on_published;
+	c->publish_ack.to = c->mailbox;
+	atomic_store(&c->publish_ack.pending, c->n_workers);
+	for (uint32_t i = 0; i < c->n_workers; i++) {
+		if (sl_worker_publish(c->workers[i], snap, &c->publish_ack))
+			sl_error("out of memory, worker %u keeps the configuration it has", i);
+	}
+}
+
+void sl_publish_model(void *control, const struct sl_model *model,
+		      const struct sl_folder_report *report)
+{
+	struct sl_control *c = control;
+	struct sl_compile_opts opts = {.failure_policy = c->opts->policy,
+				       .generation = c->generation + 1};
+	struct sl_compile_report *compiled = NULL;
+	struct sl_snapshot *snap = NULL;
+	int r = sl_compile(model, &opts, &snap, &compiled);
+
+	if (r) {
+		sl_error("cannot compile the configuration, the last one stays in force: %s",
+			 sl_strerror(r));
+		return;
+	}
+	c->generation++;
+	c->model = model;
+	c->n_documents = report->n_documents;
+	sl_clock_wall(c->loaded_at);
+	keep_problems(c, report->diags, &compiled->diags);
+	sl_publish_snapshot(c, snap, compiled);
+}

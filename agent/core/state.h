@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What the files of core share: the control thread's state. Everything is its own but the parts
+ * that host.c reads from workers (marked).
+ */
+#include <jansson.h>
+#include "admin/metrics_http.h"
+#include "admin/server.h"
+#include "base/map.h"
+#include "compile/compile.h"
+#include "core/options.h"
+#include "core/worker.h"
+#include "datapath/datapath.h"
+#include "netns/netns.h"
+#include "source/folder.h"
+#include "status/status.h"
+
+enum { SL_MAX_LISTENERS = 8 };
+
+/* One network namespace that is served. */
+struct sl_served {
+	struct sl_control *control;
+	struct sl_source *source;
+	int fds[SL_MAX_LISTENERS]; /* listening sockets, shared with the workers */
+	uint32_t n_fds;
+	uint16_t port4, port6;
+	uint16_t n_addr4;
+	bool published; /* in the kernel's map: connections are steered here */
+};
+
+struct sl_control {
+	const struct sl_options *opts;
+	struct sl_loop *loop;
+	struct sl_mailbox *mailbox;
+	struct sl_datapath *datapath; /* workers use its thread-safe part */
+	struct sl_cgroups *cgroups;   /* workers too; NULL: not to be had */
+	struct sl_metrics *metrics;
+	struct sl_worker **workers; /* set before any is started, then constant */
+	uint32_t n_workers;
+	struct sl_netns_watch *netns;
+	struct sl_map served; /* cookie -> struct sl_served */
+	struct sl_folder *folder;
+	struct sl_status *status;
+	struct sl_admin *admin;
+	struct sl_metrics_http *metrics_http;
+
+	const struct sl_model *model; /* the folder's, as it is now */
+	struct sl_snapshot *snap;     /* in force: workers and kernel have it */
+	struct sl_snapshot *publishing, *queued; /* on its way to the workers; next in line */
+	struct sl_compile_report *publishing_report, *queued_report;
+	struct sl_ack publish_ack;
+	uint64_t generation;
+	json_t *problems;		  /* {"errors":[..],"warnings":[..]} of the newest load */
+	size_t n_errors, n_documents;
+	char loaded_at[25];
+	uint64_t started_ns;
+
+	struct sl_watch events; /* of the datapath */
+	struct sl_watch signals;
+	struct sl_timer beat;
+	struct sl_timer drain;
+	struct sl_ack ping;
+	bool pinging;
+	uint64_t last_beat_ns;
+	bool draining;
+	uint64_t drain_until_ns;
+};
+
+/* publish.c: model to snapshot to workers to kernel, and the conditions that follow. */
+void sl_publish_model(void *control, const struct sl_model *model,
+		      const struct sl_folder_report *report);
+/* Takes both. */
+void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
+			 struct sl_compile_report *report);
+
+/* served.c: network namespaces. */
+void sl_served_event(void *control, enum sl_netns_event event, struct sl_source *source);
+/* The kernel says that a namespace without a listener called a routed Service. */
+void sl_served_wanted(void *control, const struct sl_event *ev);
+/* New connections are not steered any more; open ones go on. */
+void sl_served_unpublish_all(struct sl_control *c);
+void sl_served_free_all(struct sl_control *c);
+
+/* host.c: what workers ask for, in their threads. */
+struct sl_proxy_host sl_host_for(struct sl_control *c);
+
+/* views.c: what sluicectl and Prometheus show. */
+int sl_views_open(struct sl_control *c); /* 0, or -errno after saying why */
+void sl_views_close(struct sl_control *c);

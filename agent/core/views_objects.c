@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes with their conditions, Services, endpoints: from the model, the snapshot in force and status. */
+#include <errno.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "core/views.h"
+
+static void decrefp(json_t **j)
+{
+	json_decref(*j);
+}
+
+json_t *sl_view_str(struct sl_str s)
+{
+	json_t *j = json_stringn(s.ptr ? s.ptr : "", s.len);
+
+	return j ? j : json_string("?");
+}
+
+static int n_ready(const struct sl_control *c, struct sl_str upstream, int *ret_ready)
+{
+	const struct sl_upstream *up = c->snap ? sl_snapshot_upstream(c->snap, upstream) : NULL;
+
+	*ret_ready = up ? (int)up->n_ready : 0;
+	return up ? (int)up->n_endpoints : 0;
+}
+
+/* "namespace/name:port" */
+static struct sl_str upstream_key(char *buf, size_t len, struct sl_str ns, struct sl_str name, uint16_t port)
+{
+	int n = snprintf(buf, len, "%.*s/%.*s:%u", SL_STR_ARG(ns), SL_STR_ARG(name), port);
+
+	return (struct sl_str){buf, n > 0 && (size_t)n < len ? (size_t)n : 0};
+}
+
+static json_t *match_text(const struct sl_route_match *m)
+{
+	static const char *const types[] = {"PathPrefix", "Exact", "RegularExpression"};
+	struct sl_buf b = SL_BUF_INIT(65536);
+	json_t *j = NULL;
+	int r;
+
+	r = sl_buf_printf(&b, "%s %.*s", types[m->path_type], SL_STR_ARG(m->path));
+	if (!r && m->method.len)
+		r = sl_buf_printf(&b, ", method %.*s", SL_STR_ARG(m->method));
+	for (uint32_t i = 0; i < m->n_headers && !r; i++)
+		r = sl_buf_printf(&b, ", header %.*s %s %.*s", SL_STR_ARG(m->headers[i].name),
+				  m->headers[i].type == SL_VALUE_REGEX ? "~" : "=",
+				  SL_STR_ARG(m->headers[i].value));
+	for (uint32_t i = 0; i < m->n_queries && !r; i++)
+		r = sl_buf_printf(&b, ", query %.*s %s %.*s", SL_STR_ARG(m->queries[i].name),
+				  m->queries[i].type == SL_VALUE_REGEX ? "~" : "=",
+				  SL_STR_ARG(m->queries[i].value));
+	if (!r)
+		j = sl_view_str(sl_buf_str(&b));
+	sl_buf_deinit(&b);
+	return j;
+}
+
+static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule *rule, uint32_t index)
+{
+	_cleanup_(decrefp) json_t *matches = json_array();
+	_cleanup_(decrefp) json_t *filters = json_array();
+	_cleanup_(decrefp) json_t *backends = json_array();
+	char name[12];
+	int r = 0;
+
+	(void)snprintf(name, sizeof(name), "%u", index);
+	for (uint32_t i = 0; i < rule->n_matches; i++)
+		r |= json_array_append_new(matches, match_text(&rule->matches[i]));
+	for (uint32_t i = 0; i < rule->n_filters; i++)
+		r |= json_array_append_new(filters, sl_view_str(rule->filters[i].type_name));
+	for (uint32_t i = 0; i < rule->n_backend_refs; i++) {
+		const struct sl_backend_ref *ref = &rule->backend_refs[i];
+		char buf[640];
+		struct sl_str key = upstream_key(buf, sizeof(buf), ref->namespace, ref->name, ref->port);
+		int ready, all = n_ready(c, key, &ready);
+
+		r |= json_array_append_new(backends, json_pack("{s:o, s:I, s:i, s:i}", "name",
+							       sl_view_str(key), "weight",
+							       (json_int_t)ref->weight, "endpoints",
+							       all, "ready", ready));
+	}
+	if (r)
+		return NULL;
+	return json_pack("{s:o, s:O, s:O, s:O}", "name",
+			 rule->name.len ? sl_view_str(rule->name) : json_string(name), "matches",
+			 matches, "filters", filters, "backends", backends);
+}
+
+/* Completes what status has (kind, namespace, name, parents) with rules and a count. */
+static int complete_route(const struct sl_control *c, json_t *route)
+{
+	const char *ns = json_string_value(json_object_get(route, "namespace"));
+	const char *name = json_string_value(json_object_get(route, "name"));
+	const struct sl_object *o;
+	char label[600];
+	json_t *rules = json_array();
+	int r = 0;
+
+	o = c->model && ns && name ? sl_model_get(c->model, SL_KIND_HTTPROUTE, sl_str_from(ns),
+						  sl_str_from(name))
+				   : NULL;
+	if (o) {
+		const struct sl_httproute *h = sl_container_of(o, const struct sl_httproute, object);
+
+		for (uint32_t i = 0; i < h->n_rules; i++)
+			r |= json_array_append_new(rules, rule_json(c, &h->rules[i], i));
+	}
+	r |= json_object_set_new(route, "rules", rules);
+	(void)snprintf(label, sizeof(label), "HTTPRoute/%s/%s", ns ? ns : "", name ? name : "");
+	r |= json_object_set_new(route, "requests",
+				 json_integer((json_int_t)sl_metrics_route_requests(
+					 c->metrics, sl_str_from(label))));
+	return r ? -ENOMEM : 0;
+}
+
+int sl_view_routes(void *control, const json_t *request, json_t **ret)
+{
+	struct sl_control *c = control;
+	_cleanup_(decrefp) json_t *all = NULL;
+	json_t *route;
+	size_t i;
+	int r = sl_status_json(c->status, &all);
+
+	if (r)
+		return r;
+	json_array_foreach(json_object_get(all, "routes"), i, route)
+	{
+		r = complete_route(c, route);
+		if (r)
+			return r;
+	}
+	*ret = sl_take(all);
+	return 0;
+}
+
+static int add_routes_of(json_t *list, const struct sl_route_table *t)
+{
+	struct sl_str last = SL_STR_NULL;
+	int r = 0;
+
+	for (uint32_t i = 0; t && i < t->n_rules; i++) {
+		if (!sl_str_eq(t->rules[i].route, last))
+			r |= json_array_append_new(list, sl_view_str(t->rules[i].route));
+		last = t->rules[i].route;
+	}
+	return r;
+}
+
+static json_t *port_json(const struct sl_control *c, const struct sl_service *svc,
+			 const struct sl_service_port *p)
+{
+	struct sl_addr vip = svc->n_cluster_ips ? svc->cluster_ips[0] : (struct sl_addr){0};
+	const struct sl_frontend *f;
+	_cleanup_(decrefp) json_t *routes = json_array();
+	char buf[640];
+	struct sl_str policy = sl_object_annotation(&svc->object, SL_STR("sluice.dev/failure-policy"));
+	bool closed = policy.len ? sl_str_eqc(policy, "closed") : c->opts->policy == SL_FAIL_CLOSED;
+	int ready, all, r = 0;
+
+	vip.port = p->port;
+	f = c->snap && svc->n_cluster_ips ? sl_snapshot_frontend(c->snap, &vip) : NULL;
+	if (f) {
+		r |= add_routes_of(routes, f->producer);
+		for (uint32_t i = 0; i < f->n_consumers; i++)
+			r |= add_routes_of(routes, f->consumers[i].table);
+	}
+	all = n_ready(c,
+		      upstream_key(buf, sizeof(buf), svc->object.meta.namespace,
+				   svc->object.meta.name, p->port),
+		      &ready);
+	if (r)
+		return NULL;
+	return json_pack("{s:o, s:i, s:b, s:O, s:s, s:i, s:i}", "name", sl_view_str(p->name), "port",
+			 p->port, "routed", f && f->routed, "routes", routes, "failure_policy",
+			 closed ? "closed" : "open", "endpoints", all, "ready", ready);
+}
+
+static json_t *service_json(const struct sl_control *c, const struct sl_service *svc)
+{
+	_cleanup_(decrefp) json_t *ips = json_array();
+	_cleanup_(decrefp) json_t *ports = json_array();
+	char ip[SL_ADDR_TEXT];
+	int r = 0;
+
+	for (uint32_t i = 0; i < svc->n_cluster_ips; i++)
+		r |= json_array_append_new(
+			ips, json_string(sl_addr_format_ip(&svc->cluster_ips[i], ip)));
+	for (uint32_t i = 0; i < svc->n_ports; i++)
+		r |= json_array_append_new(ports, port_json(c, svc, &svc->ports[i]));
+	if (r)
+		return NULL;
+	return json_pack("{s:o, s:o, s:O, s:O}", "namespace", sl_view_str(svc->object.meta.namespace),
+			 "name", sl_view_str(svc->object.meta.name), "clusterIPs", ips, "ports", ports);
+}
+
+int sl_view_services(void *control, const json_t *request, json_t **ret)
+{
+	struct sl_control *c = control;
+	_cleanup_(sl_freep) struct sl_object **list = NULL;
+	_cleanup_(decrefp) json_t *out = json_array();
+	size_t n = 0;
+	int r = c->model ? sl_model_list(c->model, SL_KIND_SERVICE, &list, &n) : 0;
+
+	for (size_t i = 0; i < n && !r; i++)
+		r = json_array_append_new(
+			out, service_json(c, sl_container_of(list[i], struct sl_service, object)));
+	if (!r)
+		*ret = json_pack("{s:O}", "services", out);
+	return r || !*ret ? -ENOMEM : 0;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return sl_str_cmp((*(const struct sl_upstream *const *)a)->key,
+			  (*(const struct sl_upstream *const *)b)->key);
+}
+
+static int add_endpoints(json_t *out, const struct sl_upstream *up)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < up->n_endpoints && !r; i++) {
+		const struct sl_endpoint *e = &up->endpoints[i];
+		char addr[SL_ADDR_TEXT];
+
+		r = json_array_append_new(
+			out, json_pack("{s:o, s:s, s:o, s:o, s:b}", "service", sl_view_str(up->key),
+				       "address", sl_addr_format(&e->addr, addr), "pod",
+				       sl_view_str(e->pod), "node", sl_view_str(e->node), "ready",
+				       e->ready));
+	}
+	return r;
+}
+
+int sl_view_endpoints(void *control, const json_t *request, json_t **ret)
+{
+	struct sl_control *c = control;
+	_cleanup_(decrefp) json_t *out = json_array();
+	_cleanup_(sl_freep) struct sl_upstream **ups = NULL;
+	struct sl_upstream *up;
+	size_t pos = 0, n = 0;
+	int r = 0;
+
+	ups = sl_new_n(struct sl_upstream *, c->snap ? c->snap->upstreams.n : 0);
+	if (!ups)
+		return -ENOMEM;
+	while (c->snap && (up = sl_map_next(&c->snap->upstreams, &pos, NULL)))
+		ups[n++] = up;
+	qsort(ups, n, sizeof(*ups), by_key);
+	for (size_t i = 0; i < n && !r; i++)
+		r = add_endpoints(out, ups[i]);
+	if (!r)
+		*ret = json_pack("{s:O}", "endpoints", out);
+	return r || !*ret ? -ENOMEM : 0;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include "base/clock.h"
+#include "proxy/state.h"
+
+/* Endpoints that one request tries while none of its bytes was sent. */
+enum { MAX_TRIES = 3 };
+
+static const struct sl_endpoint *choose(struct sl_stream *s, bool again)
+{
+	struct sl_proxy *p = s->conn->proxy;
+	/* Rule and filters are those the stream began with; endpoints are those of the moment. */
+	const struct sl_upstream *up = sl_snapshot_upstream(p->config->snap, s->upstream_key);
+
+	return up ? sl_lb_pick(p->lb, up, again ? &s->attempt.endpoint : NULL) : NULL;
+}
+
+static void start_clock(struct sl_stream *s)
+{
+	struct sl_loop *loop = s->conn->proxy->loop;
+
+	if (s->rule && s->rule->backend_request_timeout_ns)
+		sl_timer_arm(loop, &s->attempt.timer,
+			     sl_loop_now(loop) + s->rule->backend_request_timeout_ns);
+}
+
+/* On success the endpoint's connection is leased or under way, and the state is CONNECTING. */
+static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, bool reuse)
+{
+	struct sl_loop *loop = s->conn->proxy->loop;
+	struct sl_attempt *a = &s->attempt;
+	int r;
+
+	a->endpoint = *endpoint;
+	a->n_tries++;
+	a->first_byte_ns = 0;
+	s->connect_expired = false;
+	r = sl_upconn_open(s->conn, endpoint, reuse, &a->up);
+	if (!r && a->up->sock.connecting)
+		sl_timer_arm(loop, &a->connect_timer,
+				   sl_loop_now(loop) + s->conn->proxy->opts.connect_timeout_ns);
+	return r;
+}
+
+static void try_next(struct sl_stream *s, bool again)
+{
+	for (;;) {
+		const struct sl_endpoint *e = choose(s, again);
+		int r;
+
+		if (!e || (again && sl_addr_eq(&e->addr, &s->attempt.endpoint))) {
+			sl_stream_reply(s, 503,
+					again ? SL_END_CONNECT_FAILED : SL_END_NO_ENDPOINT);
+			return;
+		}
+		r = open_to(s, &e->addr, true);
+		if (!r)
+			break;
+		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS) {
+			sl_stream_reply(s, 503, SL_END_INTERNAL);
+			return;
+		}
+		if (s->attempt.n_tries >= MAX_TRIES) {
+			sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
+			return;
+		}
+		again = true;
+	}
+	start_clock(s);
+}
+
+void sl_attempt_begin(struct sl_stream *s)
+{
+	sl_stream_move(s, SL_STREAM_CONNECTING);
+	try_next(s, false);
+	if (s->state == SL_STREAM_CONNECTING && sl_up_write_head(s)) {
+		/* A configured value that HTTP/1 cannot carry, or out of memory. */
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+	}
+}
+
+/* Carry what was queued over to a fresh connection: nothing of it was sent. */
+static void connect_failed(struct sl_stream *s, int err)
+{
+	struct sl_attempt *a = &s->attempt;
+	struct sl_metrics_shard *m = s->conn->proxy->metrics;
+	struct sl_buf queued = a->up->sock.out;
+
+	sl_metrics_inc(m, err == -ECONNREFUSED ? SL_COUNTER_CONNECTS_REFUSED
+			  : err == -ETIMEDOUT  ? SL_COUNTER_CONNECTS_TIMEOUT
+					       : SL_COUNTER_CONNECTS_FAILED);
+	a->up->sock.out = (struct sl_buf){0};
+	sl_upconn_close(sl_take(a->up), false);
+	if (a->n_tries >= MAX_TRIES) {
+		sl_buf_deinit(&queued);
+		sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
+		return;
+	}
+	sl_metrics_inc(m, SL_COUNTER_RETRIES_CONNECT);
+	try_next(s, true);
+	if (a->up)
+		a->up->sock.out = queued;
+	else
+		sl_buf_deinit(&queued);
+}
+
+/*
+ * The connection ended before a byte of an answer. From the pool, that is mostly the server's idle
+ * timeout crossing our request. Sent again when it cannot have been acted on (nothing was
+ * sent), or when doing it twice does no harm (idempotent, no body); RFC 9112 section 9.3.1.
+ */
+static bool retry_stale(struct sl_stream *s)
+{
+	struct sl_attempt *a = &s->attempt;
+	struct sl_upconn *up = a->up;
+	bool unsent = !up->sock.n_sent;
+	bool harmless = sl_method_idempotent(s->req.method) && s->req.body != SL_BODY_CHUNKED &&
+			!s->req.content_length;
+	struct sl_buf queued = {0};
+
+	if (!up->reused || up->sock.n_received || a->retried_stale || (!unsent && !harmless))
+		return false;
+	a->retried_stale = true;
+	sl_metrics_inc(s->conn->proxy->metrics, SL_COUNTER_RETRIES_STALE);
+	if (unsent) {
+		queued = up->sock.out;
+		up->sock.out = (struct sl_buf){0};
+	}
+	sl_upconn_close(sl_take(a->up), false);
+	sl_stream_move(s, SL_STREAM_CONNECTING);
+	if (open_to(s, &a->endpoint, false)) {
+		sl_buf_deinit(&queued);
+		sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
+		return true;
+	}
+	if (unsent)
+		a->up->sock.out = queued;
+	else if (sl_up_write_head(s))
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+	return true;
+}
+
+void sl_attempt_lost(struct sl_stream *s)
+{
+	if (!retry_stale(s))
+		sl_stream_reply(s, 502, SL_END_UPSTREAM_CLOSED);
+}
+
+static bool connecting_step(struct sl_stream *s)
+{
+	struct sl_upconn *up = s->attempt.up;
+	int r = sl_sock_connected(&up->sock);
+
+	if (r == -EINPROGRESS && s->connect_expired)
+		r = -ETIMEDOUT;
+	if (r == -EINPROGRESS)
+		return false;
+	if (r) {
+		connect_failed(s, r);
+		return true;
+	}
+	sl_timer_cancel(&s->attempt.connect_timer);
+	if (!up->reused)
+		sl_metrics_inc(s->conn->proxy->metrics, SL_COUNTER_CONNECTS_OK);
+	sl_stream_move(s, SL_STREAM_WAITING);
+	return true;
+}
+
+bool sl_attempt_step(struct sl_stream *s)
+{
+	bool progress = false;
+
+	if (s->state == SL_STREAM_CONNECTING) {
+		if (!connecting_step(s))
+			return false;
+		if (s->state != SL_STREAM_WAITING)
+			return true; /* another endpoint, or answered */
+		progress = true;
+	}
+	if (sl_up_write_body(s))
+		progress = true;
+	if (s->state != SL_STREAM_WAITING && s->state != SL_STREAM_RESPONDING)
+		return true;
+	if (sl_sock_flush(&s->attempt.up->sock))
+		progress = true;
+	return sl_up_read(s) || progress;
+}
+
+void sl_attempt_release(struct sl_stream *s)
+{
+	struct sl_upconn *up = sl_take(s->attempt.up);
+	bool clean;
+
+	sl_timer_cancel(&s->attempt.timer);
+	sl_timer_cancel(&s->attempt.connect_timer);
+	if (!up)
+		return;
+	clean = s->state == SL_STREAM_RESPONDING && s->res_body.done && s->req_ended &&
+		s->res.keep_alive && !up->sock.broken && !sl_buf_len(&up->sock.out);
+	if (clean)
+		sl_upconn_give(up);
+	else
+		/* An answer that was not taken to its end: the endpoint may stop working on it. */
+		sl_upconn_close(up, !s->res_body.done);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include <sys/epoll.h>
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "proxy/state.h"
+
+/* Steps of one conn in one round before the others have their turn; a step moves at most
+ * SL_SOCK_HIGH_BYTES each way. */
+enum { STEPS_PER_ROUND = 16 };
+
+void sl_conn_move(struct sl_conn *c, enum sl_conn_state to)
+{
+	static const uint8_t legal[] = {
+		[SL_CONN_DETECT] = 1 << SL_CONN_HTTP1 | 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING |
+				   1 << SL_CONN_DEAD,
+		[SL_CONN_HTTP1] = 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD,
+		[SL_CONN_TUNNEL] = 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD,
+		[SL_CONN_CLOSING] = 1 << SL_CONN_DEAD,
+	};
+
+	assert(legal[c->state] & 1 << to);
+	c->state = to;
+}
+
+void sl_conn_wake(struct sl_conn *c)
+{
+	sl_task_queue(c->proxy->loop, &c->task);
+}
+
+static void on_event(struct sl_watch *w, uint32_t events)
+{
+	struct sl_conn *c = sl_container_of(w, struct sl_conn, watch);
+
+	sl_sock_event(&c->sock, events);
+	sl_conn_wake(c);
+}
+
+static void on_timeout(struct sl_timer *t)
+{
+	struct sl_conn *c = sl_container_of(t, struct sl_conn, timer);
+
+	c->timed_out = true;
+	sl_conn_wake(c);
+}
+
+static void count_conns(struct sl_proxy *p, int change)
+{
+	size_t n = p->n_conns + (size_t)change;
+
+	__atomic_store_n(&p->n_conns, n, __ATOMIC_RELAXED);
+	sl_metrics_gauge_set(p->metrics, SL_GAUGE_CONNS, n);
+}
+
+static void bury(struct sl_conn *c)
+{
+	struct sl_proxy *p = c->proxy;
+
+	sl_timer_cancel(&c->timer);
+	sl_task_cancel(&c->task);
+	sl_conn_move(c, SL_CONN_DEAD);
+	sl_list_remove(&c->node);
+	sl_list_append(&p->dead, &c->node);
+	sl_task_queue(p->loop, &p->reap);
+	count_conns(p, -1);
+}
+
+void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason)
+{
+	if (c->state == SL_CONN_DEAD)
+		return;
+	if (c->stream)
+		sl_stream_cut(c->stream, reason);
+	if (c->state == SL_CONN_TUNNEL)
+		sl_tunnel_end(c, reason);
+	sl_upconn_close(sl_take(c->up), true);
+	sl_sock_close(&c->sock, true);
+	bury(c);
+}
+
+void sl_conn_reap(struct sl_conn *c)
+{
+	assert(c->state == SL_CONN_DEAD && !c->up);
+	if (c->stream)
+		sl_stream_end(sl_take(c->stream));
+	sl_list_remove(&c->node);
+	free(c);
+}
+
+void sl_conn_finish(struct sl_conn *c)
+{
+	assert(!c->stream);
+	sl_upconn_close(sl_take(c->up), false);
+	c->timed_out = false;
+	sl_conn_move(c, SL_CONN_CLOSING);
+	sl_timer_arm(c->proxy->loop, &c->timer,
+		     sl_loop_now(c->proxy->loop) + c->proxy->opts.linger_timeout_ns);
+}
+
+static void close_quietly(struct sl_conn *c)
+{
+	sl_sock_close(&c->sock, false);
+	bury(c);
+}
+
+/*
+ * A close with unread bytes sends RST, which can destroy the answer that is still on its way to
+ * the client (RFC 9112 section 9.6). So: send what is queued, send FIN, read until the client is done.
+ */
+static bool closing_step(struct sl_conn *c)
+{
+	struct sl_sock *s = &c->sock;
+	bool progress = sl_sock_flush(s) > 0;
+
+	if (c->timed_out || s->error || s->broken) {
+		close_quietly(c);
+		return false;
+	}
+	if (sl_buf_len(&s->out))
+		return progress;
+	if (s->eof) {
+		close_quietly(c);
+		return false;
+	}
+	sl_sock_shutdown(s);
+	sl_buf_consume(&s->in, sl_buf_len(&s->in));
+	if (sl_sock_fill(s, SL_SOCK_HIGH_BYTES) > 0)
+		progress = true;
+	sl_buf_consume(&s->in, sl_buf_len(&s->in));
+	if (sl_sock_read_done(s)) {
+		close_quietly(c);
+		return false;
+	}
+	return progress;
+}
+
+static bool step(struct sl_conn *c)
+{
+	switch (c->state) {
+	case SL_CONN_DETECT:
+		return sl_conn_detect(c);
+	case SL_CONN_HTTP1:
+		return sl_down_step(c);
+	case SL_CONN_TUNNEL:
+		return sl_tunnel_step(c);
+	case SL_CONN_CLOSING:
+		return closing_step(c);
+	case SL_CONN_DEAD:
+		break;
+	}
+	return false;
+}
+
+static void run(struct sl_task *t)
+{
+	struct sl_conn *c = sl_container_of(t, struct sl_conn, task);
+
+	for (unsigned i = 0; i < STEPS_PER_ROUND; i++) {
+		if (!step(c))
+			return;
+	}
+	if (c->state != SL_CONN_DEAD)
+		sl_task_queue_next(c->proxy->loop, &c->task);
+}
+
+static void look_up_client(struct sl_conn *c)
+{
+	const struct sl_source *src = c->source->source;
+	const struct sl_snapshot *snap = c->proxy->config->snap;
+	const struct sl_pod_ref *pod = NULL;
+	char uid[64];
+
+	if (src->is_host) {
+		/* Several Pods may share it: the cgroup that connect(2) was called in tells. */
+		if (c->cgroup_id && c->proxy->host.pod_uid &&
+		    !c->proxy->host.pod_uid(c->proxy->host.arg, c->cgroup_id, uid))
+			pod = sl_snapshot_pod_by_uid(snap, sl_str_from(uid));
+	} else {
+		for (uint32_t i = 0; i < src->n_addrs && !pod; i++)
+			pod = sl_snapshot_pod_by_ip(snap, &src->addrs[i]);
+	}
+	c->client = pod ? *pod : (struct sl_pod_ref){0};
+}
+
+void sl_conn_resolve(struct sl_conn *c)
+{
+	struct sl_config *config = c->proxy->config;
+
+	/* What was looked up is borrowed from the snapshot: streams that began with it hold it. */
+	if (c->seen == c->proxy->config_generation)
+		return;
+	c->seen = c->proxy->config_generation;
+	look_up_client(c);
+	c->frontend = sl_snapshot_frontend(config->snap, &c->original);
+	c->table = c->frontend ? sl_frontend_table(c->frontend, c->client.namespace) : NULL;
+}
+
+static void refuse(struct sl_proxy *p, int fd, enum sl_counter why)
+{
+	struct linger now = {.l_onoff = 1};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)); /* else a FIN */
+	(void)close(fd);
+	sl_metrics_inc(p->metrics, why);
+}
+
+void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted *a)
+{
+	struct sl_proxy *p = src->proxy;
+	struct sl_proxy_original original;
+	struct sl_conn *c;
+	int r;
+
+	if (p->n_conns >= p->opts.max_conns) {
+		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED);
+		return;
+	}
+	r = p->host.original(p->host.arg, a->fd, &original);
+	if (r) {
+		refuse(p, a->fd,
+		       r == -ENOENT ? SL_COUNTER_CONNS_NOT_STEERED
+				    : SL_COUNTER_CONNS_REFUSED);
+		return;
+	}
+	c = sl_new(struct sl_conn);
+	if (!c || sl_sock_init(&c->sock, p->loop, &c->watch, a->fd, on_event)) {
+		free(c);
+		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED);
+		return;
+	}
+	c->proxy = p;
+	c->source = src;
+	c->peer = a->peer;
+	c->original = original.addr;
+	c->cgroup_id = original.cgroup_id;
+	c->accepted_ns = sl_loop_now(p->loop);
+	c->task = SL_TASK_INIT(run);
+	c->timer = SL_TIMER_INIT(on_timeout);
+	sl_list_append(&src->conns, &c->node);
+	count_conns(p, 1);
+	sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_ACCEPTED);
+	sl_timer_arm(p->loop, &c->timer, c->accepted_ns + p->opts.idle_timeout_ns);
+	sl_conn_wake(c);
+}

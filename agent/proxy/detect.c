@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is spoken on a new connection. Never waits for one side while the other may be waiting: bytes
+ * of the client decide; as long as there are none, an endpoint is dialled too, so that a server
+ * that speaks first is heard at once.
+ */
+#include <errno.h>
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "proxy/state.h"
+
+/* How long a Service counts as one whose servers wait for the client. */
+#define SILENT_FOR_NS (60 * SL_NS_PER_S)
+
+struct silent {
+	uint64_t until_ns;
+	struct sl_str key;
+	char text[];
+};
+
+void sl_detect_learn(struct sl_conn *c)
+{
+	struct sl_proxy *p = c->proxy;
+	uint64_t until = sl_loop_now(p->loop) + SILENT_FOR_NS;
+	struct silent *s;
+
+	if (!c->frontend || c->frontend->app_protocol != SL_APP_UNKNOWN)
+		return;
+	s = sl_map_get(&p->silent, c->frontend->key);
+	if (s) {
+		s->until_ns = until;
+		return;
+	}
+	s = sl_malloc(sizeof(*s) + c->frontend->key.len);
+	if (!s)
+		return; /* only costs the next connection a dial */
+	s->until_ns = until;
+	memcpy(s->text, c->frontend->key.ptr, c->frontend->key.len);
+	s->key = (struct sl_str){s->text, c->frontend->key.len};
+	if (sl_map_put(&p->silent, s->key, s, NULL))
+		free(s);
+}
+
+void sl_detect_forget(struct sl_proxy *p)
+{
+	struct silent *s;
+	size_t pos = 0;
+
+	while ((s = sl_map_next(&p->silent, &pos, NULL)))
+		free(s);
+	sl_map_deinit(&p->silent);
+}
+
+static bool known_silent(const struct sl_conn *c)
+{
+	const struct silent *s = sl_map_get(&c->proxy->silent, c->frontend->key);
+
+	return s && s->until_ns > sl_loop_now(c->proxy->loop);
+}
+
+static bool become_http(struct sl_conn *c)
+{
+	struct sl_upconn *up = sl_take(c->up);
+
+	if (up && !up->sock.connecting)
+		sl_upconn_give(up);
+	else
+		sl_upconn_close(up, false);
+	sl_conn_move(c, SL_CONN_HTTP1);
+	return true;
+}
+
+static bool become_tunnel(struct sl_conn *c)
+{
+	if (c->up)
+		sl_tunnel_begin(c, sl_take(c->up));
+	else
+		sl_tunnel_open(c);
+	return true;
+}
+
+/* The connection dialled ahead: did the server speak, or close? */
+static bool server_spoke(struct sl_conn *c)
+{
+	struct sl_upconn *up = c->up;
+	int r = sl_sock_connected(&up->sock);
+
+	if (r == -EINPROGRESS)
+		return false;
+	if (r) {
+		/* Refused: only bytes of the client can tell now, and who serves them then. */
+		sl_upconn_close(sl_take(c->up), false);
+		return false;
+	}
+	(void)sl_sock_fill(&up->sock, SL_SOCK_HIGH_BYTES); /* out of memory: tried again at the next event */
+	return sl_buf_len(&up->sock.in) || sl_sock_read_done(&up->sock);
+}
+
+static void dial(struct sl_conn *c)
+{
+	const struct sl_upstream *upstream =
+		sl_snapshot_upstream(c->proxy->config->snap, c->frontend->key);
+	const struct sl_endpoint *e = upstream ? sl_lb_pick(c->proxy->lb, upstream, NULL) : NULL;
+
+	/* Without an endpoint or a descriptor nobody can speak first. */
+	if (e)
+		(void)sl_upconn_open(c, &e->addr, false, &c->up);
+}
+
+bool sl_conn_detect(struct sl_conn *c)
+{
+	enum sl_app_protocol declared;
+	ssize_t n;
+
+	sl_conn_resolve(c);
+	if (!c->frontend) {
+		sl_conn_kill(c, SL_END_NO_BACKEND);
+		return false;
+	}
+	declared = c->frontend->app_protocol;
+	/* A client that no rule governs gets what it would get without a mesh: bytes. */
+	if (!c->table || declared == SL_APP_OPAQUE || declared == SL_APP_H2C)
+		return become_tunnel(c);
+
+	n = sl_sock_fill(&c->sock, SL_SOCK_READ_BYTES);
+	if (n == -ENOMEM || c->sock.error) {
+		sl_conn_kill(c, n < 0 ? SL_END_INTERNAL : SL_END_CLIENT_CLOSED);
+		return false;
+	}
+	switch (sl_h1_guess(sl_buf_ptr(&c->sock.in), sl_buf_len(&c->sock.in))) {
+	case SL_H1_GUESS_HTTP1:
+		return become_http(c);
+	case SL_H1_GUESS_H2_PREFACE:
+		return become_tunnel(c);
+	case SL_H1_GUESS_OTHER:
+		/* Declared HTTP: the codec answers 400. */
+		return declared == SL_APP_HTTP ? become_http(c) : become_tunnel(c);
+	case SL_H1_GUESS_MORE:
+		break;
+	}
+	if (declared == SL_APP_HTTP)
+		return become_http(c);
+	if (c->sock.eof)
+		return become_tunnel(c);
+	if (c->timed_out) {
+		sl_conn_finish(c);
+		return true;
+	}
+	if (c->up)
+		return server_spoke(c) ? become_tunnel(c) : false;
+	if (!c->looked) {
+		/* Most clients send right behind connect(2): one look at the socket is cheaper than a
+		 * connection that nobody needs. */
+		c->looked = true;
+		sl_task_queue_next(c->proxy->loop, &c->task);
+		return false;
+	}
+	if (!known_silent(c))
+		dial(c);
+	return false;
+}

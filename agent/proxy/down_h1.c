@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The client's side of HTTP/1: request heads and bodies in, answers out (RFC 9112). */
+#include <errno.h>
+#include "http/h1_write.h"
+#include "proxy/state.h"
+
+static void arm(struct sl_conn *c, uint64_t timeout_ns)
+{
+	struct sl_loop *loop = c->proxy->loop;
+
+	sl_timer_arm(loop, &c->timer, sl_loop_now(loop) + timeout_ns);
+}
+
+static void refuse_request(struct sl_conn *c, struct sl_stream *s, uint16_t status,
+			   enum sl_end_reason end)
+{
+	c->stream = s;
+	c->close_after = true;
+	if (!s->req.version)
+		s->req.version = 11;
+	sl_stream_reply(s, status, end);
+}
+
+/* The client waits for nothing, or went, or was too slow. */
+static bool give_up_head(struct sl_conn *c, struct sl_stream *s)
+{
+	bool begun = sl_buf_len(&c->sock.in) > 0;
+
+	if (c->timed_out && begun) {
+		refuse_request(c, s, 408, SL_END_CLIENT_TIMEOUT);
+		return true;
+	}
+	if (c->timed_out || c->close_after || (c->proxy->draining && !begun) ||
+	    sl_sock_read_done(&c->sock)) {
+		sl_stream_free(s);
+		sl_conn_finish(c);
+		return true;
+	}
+	if (begun && !c->head_begun) {
+		c->head_begun = true;
+		arm(c, c->proxy->opts.header_timeout_ns);
+	}
+	sl_stream_free(s);
+	sl_buf_release(&c->sock.in);
+	return false;
+}
+
+static bool next_request(struct sl_conn *c)
+{
+	const struct sl_h1_limits *limits = &c->proxy->opts.h1;
+	struct sl_h1_error err;
+	struct sl_stream *s;
+	size_t used = 0;
+	int r = SL_H1_MORE;
+
+	/* Answers that the client does not take hold back its further requests. */
+	if (sl_sock_out_full(&c->sock))
+		return false;
+	if (sl_sock_fill(&c->sock, limits->head_bytes + SL_SOCK_READ_BYTES) == -ENOMEM) {
+		sl_conn_kill(c, SL_END_INTERNAL);
+		return false;
+	}
+	if (c->sock.error) {
+		sl_conn_kill(c, SL_END_CLIENT_CLOSED);
+		return false;
+	}
+	s = sl_stream_new(c);
+	if (!s) {
+		sl_conn_kill(c, SL_END_INTERNAL);
+		return false;
+	}
+	sl_conn_resolve(c);
+	s->frontend = c->frontend;
+	if (sl_buf_len(&c->sock.in) && !c->close_after)
+		r = sl_h1_parse_request(limits, &c->scan, sl_buf_ptr(&c->sock.in),
+					sl_buf_len(&c->sock.in), &s->arena, &s->req, &used, &err);
+	if (r == SL_H1_MORE)
+		return give_up_head(c, s);
+	c->scan = (struct sl_h1_scan){0};
+	c->head_begun = false;
+	c->n_requests++;
+	sl_timer_cancel(&c->timer);
+	if (r) {
+		refuse_request(c, s, r == SL_H1_BAD ? err.status : 503,
+			       r == SL_H1_BAD ? SL_END_CLIENT_INVALID : SL_END_INTERNAL);
+		return true;
+	}
+	sl_buf_consume(&c->sock.in, used);
+	sl_h1_body_init(&s->req_body, s->req.body, s->req.content_length);
+	c->stream = s;
+	sl_stream_begin(s);
+	return true;
+}
+
+static bool finish_request(struct sl_conn *c)
+{
+	struct sl_stream *s = sl_take(c->stream);
+	/* A request whose end has not been read cannot be followed by another. */
+	bool close = s->close_after || c->close_after || !s->req_body.done;
+
+	sl_stream_end(s);
+	c->timed_out = false;
+	if (close)
+		sl_conn_finish(c);
+	else
+		arm(c, c->proxy->opts.idle_timeout_ns);
+	return true;
+}
+
+bool sl_down_step(struct sl_conn *c)
+{
+	bool progress;
+
+	/* While nobody reads, a reset would go unnoticed until the next byte of the answer. */
+	if (c->stream && c->sock.hangup && c->sock.can_read)
+		(void)sl_sock_fill(&c->sock, SL_SOCK_HIGH_BYTES); /* out of memory: tried again at the next event */
+	if (c->sock.error || c->sock.broken) {
+		sl_conn_kill(c, SL_END_CLIENT_CLOSED);
+		return false;
+	}
+	if (!c->stream)
+		progress = next_request(c);
+	else
+		progress = sl_stream_step(c->stream);
+	if (c->state != SL_CONN_HTTP1)
+		return c->state != SL_CONN_DEAD;
+	if (sl_sock_flush(&c->sock))
+		progress = true;
+	if (c->stream && c->stream->state == SL_STREAM_DONE)
+		progress = finish_request(c);
+	return progress;
+}
+
+bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_str part))
+{
+	struct sl_sock *sock = &s->conn->sock;
+	struct sl_h1_body *body = &s->req_body;
+	size_t budget = SL_SOCK_HIGH_BYTES;
+	bool progress = false;
+
+	while (!body->done && budget) {
+		struct sl_str part = SL_STR_NULL;
+		struct sl_h1_error err;
+		size_t used = 0;
+		int r = sl_h1_body_next(body, &s->conn->proxy->opts.h1, sl_buf_ptr(&sock->in),
+					sl_buf_len(&sock->in), &s->arena, &s->req_trailers, &part,
+					&used, &err);
+
+		if (!r && part.len && fn)
+			r = fn(s, part);
+		if (r && !fn)
+			return false; /* thrown away anyway: the connection ends with the answer */
+		if (r) {
+			s->close_after = true;
+			sl_stream_reply(s, r == SL_H1_BAD ? err.status : 503,
+					r == SL_H1_BAD ? SL_END_CLIENT_INVALID : SL_END_INTERNAL);
+			return true;
+		}
+		s->req_bytes += part.len;
+		budget -= part.len < budget ? part.len : budget;
+		sl_buf_consume(&sock->in, used);
+		if (used) {
+			progress = true;
+			if (fn && sl_sock_out_full(&s->attempt.up->sock))
+				break;
+			continue;
+		}
+		if (body->done || sl_sock_fill(sock, SL_SOCK_HIGH_BYTES) <= 0)
+			break;
+		progress = true;
+	}
+	sl_buf_release(&sock->in);
+	return progress;
+}
+
+int sl_down_write_head(struct sl_stream *s)
+{
+	struct sl_conn *c = s->conn;
+	struct sl_h1_response_opts opts = {.client_version = s->req.version};
+
+	if (s->res.body == SL_BODY_CHUNKED || s->res.body == SL_BODY_EOF)
+		s->res.body = s->req.version == 10 ? SL_BODY_EOF : SL_BODY_CHUNKED;
+	s->down_body = s->res.body;
+	if (!s->req.keep_alive || c->close_after || c->proxy->draining ||
+	    s->down_body == SL_BODY_EOF)
+		s->close_after = true;
+	opts.close = s->close_after;
+	opts.keep_alive_10 = s->req.version == 10 && !s->close_after;
+	return sl_h1_write_response(&c->sock.out, &s->res, &opts);
+}
+
+int sl_down_write_body(struct sl_stream *s, struct sl_str part)
+{
+	struct sl_buf *out = &s->conn->sock.out;
+	int r;
+
+	s->res_bytes += part.len;
+	if (s->down_body != SL_BODY_CHUNKED)
+		return sl_buf_append_str(out, part);
+	r = sl_h1_write_chunk_head(out, part.len);
+	if (!r)
+		r = sl_buf_append_str(out, part);
+	if (!r)
+		r = sl_h1_write_chunk_tail(out);
+	return r;
+}
+
+int sl_down_write_end(struct sl_stream *s)
+{
+	if (s->down_body != SL_BODY_CHUNKED)
+		return 0;
+	return sl_h1_write_chunk_end(&s->conn->sock.out, &s->res_trailers);
+}
+
+int sl_down_write_interim(struct sl_stream *s, const struct sl_response *res)
+{
+	struct sl_h1_response_opts opts = {.client_version = s->req.version};
+
+	/* RFC 9110 section 15.2: never to 1.0. */
+	if (s->req.version < 11)
+		return 0;
+	return sl_h1_write_response(&s->conn->sock.out, res, &opts);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/listener.h"
+
+enum { ACCEPTS_PER_EVENT = 16 };
+
+/* Descriptors ran out: give up the spare one for a moment, so that the client is refused at once
+ * instead of waiting in the queue, and the listener does not spin. */
+static void refuse_one(struct sl_listener *l)
+{
+	static struct sl_log_limit limit;
+	struct sl_proxy *p = l->source->proxy;
+	uint64_t skipped;
+	int fd;
+
+	sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_REFUSED);
+	if (sl_log_allowed(&limit, sl_loop_now(p->loop), &skipped))
+		sl_warn("out of file descriptors, refusing connections skipped=%llu",
+			(unsigned long long)skipped);
+	if (p->spare_fd < 0)
+		return;
+	(void)close(p->spare_fd);
+	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		(void)close(fd); /* unread data makes it a reset */
+	p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_accept(struct sl_watch *w, uint32_t events)
+{
+	struct sl_listener *l = sl_container_of(w, struct sl_listener, watch);
+	struct sl_proxy *p = l->source->proxy;
+
+	for (unsigned i = 0; i < ACCEPTS_PER_EVENT; i++) {
+		struct sl_proxy_accepted a = {.source = l->source->source->cookie};
+		struct sockaddr_storage ss;
+		socklen_t len = sizeof(ss);
+
+		a.fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (a.fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				refuse_one(l);
+			/* Else EAGAIN, or the connection went before it was accepted. */
+			return;
+		}
+		(void)sl_addr_from_sockaddr(&ss, &a.peer); /* TCP listeners give no other family */
+		if (p->host.hand_over && p->host.hand_over(p->host.arg, &a, p->n_conns)) {
+			sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_HANDED_OVER);
+			continue;
+		}
+		sl_conn_accept(l->source, &a);
+	}
+}
+
+int sl_listener_add(struct sl_proxy_source *src, int fd)
+{
+	struct sl_listener *l;
+	int r;
+
+	sl_list_foreach(n, &src->listeners)
+	{
+		if (sl_container_of(n, struct sl_listener, node)->fd == fd)
+			return 0;
+	}
+	l = sl_new(struct sl_listener);
+	if (!l)
+		return -ENOMEM;
+	l->watch = SL_WATCH_INIT;
+	l->source = src;
+	l->fd = fd;
+	r = sl_watch_add(src->proxy->loop, &l->watch, fd, EPOLLIN | EPOLLEXCLUSIVE, on_accept);
+	if (r) {
+		free(l);
+		return r;
+	}
+	sl_list_append(&src->listeners, &l->node);
+	return 0;
+}
+
+void sl_listener_remove_all(struct sl_proxy_source *src)
+{
+	sl_list_foreach_safe(n, &src->listeners)
+	{
+		struct sl_listener *l = sl_container_of(n, struct sl_listener, node);
+
+		sl_watch_remove(&l->watch);
+		sl_list_remove(&l->node);
+		free(l);
+	}
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The proxy of one worker: accepts steered connections, speaks HTTP/1 or tunnels, routes each request
+ * by the current snapshot, and keeps the connections to endpoints. Everything of one proxy stays in
+ * one thread; it knows neither BPF nor Kubernetes, what it needs of the host comes by callback.
+ */
+#include "http/h1_parse.h"
+#include "loop/loop.h"
+#include "netns/netns.h"
+#include "obs/access_log.h"
+#include "obs/metrics.h"
+#include "snapshot/snapshot.h"
+
+struct sl_proxy;
+
+struct sl_proxy_original {
+	struct sl_addr addr;  /* that the client dialled */
+	uint64_t cgroup_id;   /* of the client, 0: unknown */
+};
+
+/* Accepted in one worker, served by another. */
+struct sl_proxy_accepted {
+	int fd; /* owned */
+	uint64_t source; /* cookie */
+	struct sl_addr peer;
+};
+
+/* What the host does for the proxy. Thread: the worker's; every function must be safe there. */
+struct sl_proxy_host {
+	void *arg;
+	/* Where an accepted connection wanted to go. -ENOENT: it was not steered. */
+	int (*original)(void *arg, int fd, struct sl_proxy_original *ret);
+	/* Mark a socket as the agent's own, before connect(2). */
+	int (*own)(void *arg, int fd);
+	/* Pod of a cgroup; -ENOENT when none. */
+	int (*pod_uid)(void *arg, uint64_t cgroup_id, char ret_uid[64]);
+	/* Give a connection to a worker that has fewer. True: taken (fd too). NULL: one worker. */
+	bool (*hand_over)(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own);
+};
+
+struct sl_proxy_opts {
+	struct sl_h1_limits h1;
+	uint32_t max_conns;		/* per worker; default 65536 */
+	uint64_t header_timeout_ns;	/* from the first byte of a request to the end of its head; default 60 s */
+	uint64_t idle_timeout_ns;	/* of a client connection between requests; default 1 h */
+	uint64_t linger_timeout_ns;	/* how long a closing connection is read from; default 5 s */
+	uint64_t connect_timeout_ns;	/* default 5 s */
+};
+#define SL_PROXY_OPTS_DEFAULT                                                                      \
+	((struct sl_proxy_opts){.h1 = SL_H1_LIMITS_DEFAULT,                                        \
+				.max_conns = 65536,                                                \
+				.header_timeout_ns = 60 * SL_NS_PER_S,                             \
+				.idle_timeout_ns = 3600 * SL_NS_PER_S,                             \
+				.linger_timeout_ns = 5 * SL_NS_PER_S,                              \
+				.connect_timeout_ns = 5 * SL_NS_PER_S})
+
+/* metrics and log are borrowed and belong to this worker; host is copied. Returns 0 or -errno. */
+int sl_proxy_new(struct sl_loop *loop, const struct sl_proxy_opts *opts, const struct sl_proxy_host *host,
+		 struct sl_metrics_shard *metrics, struct sl_access_log *log, struct sl_proxy **ret);
+/* Cuts what is still open. Accepts NULL, returns NULL. */
+struct sl_proxy *sl_proxy_free(struct sl_proxy *p);
+
+/* From the next request on this snapshot counts; takes a reference. Returns 0 or -ENOMEM (the old one stays). */
+int sl_proxy_set_snapshot(struct sl_proxy *p, struct sl_snapshot *snap);
+
+/* Serve a network namespace: fds are listening sockets, shared with the other workers and borrowed until
+ * sl_proxy_remove_source(). Called again for the same cookie it replaces addresses and adds the listeners that it did
+ * not have. Takes a reference of source. Returns 0 or -errno. */
+int sl_proxy_add_source(struct sl_proxy *p, struct sl_source *source, const int *fds, uint32_t n_fds);
+/* The namespace went: listeners are forgotten, its connections reset. */
+void sl_proxy_remove_source(struct sl_proxy *p, uint64_t cookie);
+
+/* Serve a connection that another worker accepted. Takes fd, also on failure. */
+void sl_proxy_adopt(struct sl_proxy *p, const struct sl_proxy_accepted *accepted);
+
+/* No new connections; idle ones are closed, each answer from now on is the connection's last. */
+void sl_proxy_drain(struct sl_proxy *p);
+/* Connections of clients that are open. Thread: any. */
+size_t sl_proxy_n_conns(const struct sl_proxy *p);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A connected, non-blocking stream socket with its two byte queues. Registered edge-triggered for
+ * everything once, so that traffic costs no epoll_ctl(2); what the kernel reported is kept in the
+ * flags below until a system call proves otherwise. Knows nothing of what the bytes mean.
+ *
+ * Thread: one worker.
+ */
+#include "base/buf.h"
+#include "loop/loop.h"
+
+/* A queue above this stops the reader on the other side; below half of it the reader goes on. */
+#define SL_SOCK_HIGH_BYTES 65536
+#define SL_SOCK_READ_BYTES 16384
+
+struct sl_sock {
+	struct sl_watch *watch; /* borrowed: embedded in the owner */
+	struct sl_buf in, out;
+	uint64_t n_received, n_sent; /* bytes, since sl_sock_init() or the owner's reset */
+	int error;		     /* errno that ended it, 0 while none */
+	bool can_read, can_write;
+	bool connecting; /* connect(2) is under way: nothing is sent */
+	bool hangup;	 /* the peer will send no more: a short read does not mean empty */
+	bool eof;	 /* everything that the peer sent has been read */
+	bool shut;	 /* our FIN was sent, or nothing can be sent any more */
+	bool broken;	 /* sending failed: what is queued never went out */
+};
+
+#define SL_SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
+/* Take over a descriptor: watch is added to the loop with fn. Returns 0 or -errno (the descriptor
+ * stays the caller's then). */
+int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_watch *watch, int fd,
+		 sl_watch_fn fn);
+/* Removes the watch, closes the descriptor, frees the queues. reset: with RST, so that the peer
+ * learns that the stream was cut. No-op on a closed one. */
+void sl_sock_close(struct sl_sock *s, bool reset);
+
+static inline bool sl_sock_is_open(const struct sl_sock *s)
+{
+	return s->watch && s->watch->fd >= 0;
+}
+
+/* Record what epoll said; the owner then calls the functions below when it is its turn. */
+void sl_sock_event(struct sl_sock *s, uint32_t events);
+
+/*
+ * Read what is there, at most until limit bytes are queued. Returns the number of bytes read (0: nothing
+ * now, or eof, or error: see the flags), or -ENOMEM. When the limit stopped it, can_read stays true.
+ */
+ssize_t sl_sock_fill(struct sl_sock *s, size_t limit);
+/* Send what is queued. Returns bytes sent. When the peer takes no more (s->broken) the queue is kept, and
+ * reading goes on: a server may answer early and close. */
+size_t sl_sock_flush(struct sl_sock *s);
+/* Send a FIN once the queue is empty; no-op if done. */
+void sl_sock_shutdown(struct sl_sock *s);
+/* connect(2) finished? Returns 0 (yes), -EINPROGRESS, or the -errno that it failed with. */
+int sl_sock_connected(struct sl_sock *s);
+
+static inline bool sl_sock_out_full(const struct sl_sock *s)
+{
+	return sl_buf_len(&s->out) >= SL_SOCK_HIGH_BYTES;
+}
+
+/* Nothing more will come out of it. */
+static inline bool sl_sock_read_done(const struct sl_sock *s)
+{
+	return s->eof || s->error;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The objects of one proxy, shared by the files of this folder and by nobody else.
+ *
+ *   conn      a client's connection: detects what is spoken, reads requests, writes answers
+ *   stream    one request with its response: routing, filters, deadlines, the log record
+ *   attempt   one try of a stream at an endpoint, over one upconn
+ *   upconn    a connection to an endpoint: of an attempt, of a tunnel, or idle in the pool
+ *
+ * Who drives: callbacks of watches and timers only note what happened and queue the conn's task. The
+ * task (sl_conn_run) does all the work of a conn, its stream and its upconn at the end of the
+ * round. So nothing is re-entered, and nothing is freed under a caller's feet.
+ */
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "http/h1_parse.h"
+#include "proxy/proxy.h"
+#include "proxy/sock.h"
+#include "proxy/filter.h"
+#include "snapshot/match.h"
+#include "upstream/upstream.h"
+
+struct sl_conn;
+struct sl_stream;
+
+/* A snapshot with a count that only this worker touches: requests must not share a cache line. */
+struct sl_config {
+	struct sl_snapshot *snap;
+	unsigned refs;
+};
+
+struct sl_listener {
+	struct sl_list node;
+	struct sl_watch watch;
+	struct sl_proxy_source *source;
+	int fd; /* borrowed */
+};
+
+/* One network namespace that this worker serves. */
+struct sl_proxy_source {
+	struct sl_proxy *proxy;
+	struct sl_source *source;
+	uint64_t cookie;
+	struct sl_list listeners;
+	struct sl_list conns;
+};
+
+struct sl_proxy {
+	struct sl_loop *loop;
+	struct sl_proxy_opts opts;
+	struct sl_proxy_host host;
+	struct sl_metrics_shard *metrics;
+	struct sl_access_log *log;
+	struct sl_config *config;
+	uint64_t config_generation; /* counts what makes conns look up their Service and client again */
+	struct sl_map sources; /* cookie -> struct sl_proxy_source */
+	struct sl_map silent;  /* frontend key -> struct silent: see detect.c */
+	struct sl_pool *pool;
+	struct sl_lb *lb;
+	struct sl_wrr wrr;
+	struct sl_match_scratch *scratch;
+	struct sl_list free_streams;
+	struct sl_list dead; /* conns to free at the end of the round */
+	struct sl_task reap;
+	unsigned n_free_streams;
+	size_t n_conns; /* atomic store, relaxed: read by other threads */
+	int spare_fd;	/* given up for a moment to refuse a connection when descriptors ran out */
+	bool draining;
+};
+
+/* ---- upconn ---- */
+
+struct sl_upconn {
+	struct sl_pooled pooled; /* its watch is the sock's */
+	struct sl_sock sock;
+	struct sl_proxy *proxy;
+	struct sl_conn *conn; /* whose task runs on events; NULL in the pool */
+	bool reused;	      /* came from the pool */
+};
+
+/* A connection to an endpoint from the client's network namespace; connect(2) may still be under way. reuse: one from
+ * the pool will do. Returns 0 or -errno. */
+int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse, struct sl_upconn **ret);
+/* Idle and clean: into the pool. */
+void sl_upconn_give(struct sl_upconn *u);
+/* Accepts NULL. */
+void sl_upconn_close(struct sl_upconn *u, bool reset);
+/* From now on events queue that conn's task. */
+void sl_upconn_bind(struct sl_upconn *u, struct sl_conn *conn);
+
+/* ---- stream ---- */
+
+/*
+ *  NEW ──► CONNECTING ──► WAITING ──► RESPONDING ──► DONE
+ *   │          │ ▲  retry    │             │            ▲
+ *   │          └─┴───────────┤             └─► (cut)    │
+ *   └──────────┴─────────────┴─► LOCAL ─────────────────┘
+ *
+ * CONNECTING  an endpoint was chosen, its connection is not there yet
+ * WAITING     the request goes out, no final response head yet
+ * RESPONDING  the response head went to the client, its body follows
+ * LOCAL       the answer is the agent's own
+ * DONE        everything that the client gets is queued; log, then free
+ */
+enum sl_stream_state {
+	SL_STREAM_NEW,
+	SL_STREAM_CONNECTING,
+	SL_STREAM_WAITING,
+	SL_STREAM_RESPONDING,
+	SL_STREAM_LOCAL,
+	SL_STREAM_DONE,
+};
+
+struct sl_attempt {
+	struct sl_upconn *up;
+	struct sl_addr endpoint;
+	unsigned n_tries;
+	bool retried_stale;
+	uint64_t first_byte_ns;
+	struct sl_timer timer; /* backendRequest */
+	struct sl_timer connect_timer;
+};
+
+struct sl_stream {
+	struct sl_list node; /* in the free list */
+	struct sl_conn *conn;
+	enum sl_stream_state state;
+	enum sl_end_reason end;
+	struct sl_arena arena;
+	struct sl_config *config; /* rule and filters live there */
+	const struct sl_frontend *frontend;
+	const struct sl_rule *rule; /* NULL: not governed, or none matched */
+	const struct sl_backend *backend;
+	struct sl_str upstream_key;
+	struct sl_filter_env env;
+	struct sl_request req;
+	struct sl_response res;
+	struct sl_h1_body req_body, res_body;
+	struct sl_headers req_trailers, res_trailers;
+	struct sl_h1_scan res_scan;
+	struct sl_attempt attempt;
+	struct sl_timer timer; /* timeouts.request */
+	uint64_t started_ns, req_bytes, res_bytes;
+	struct sl_str log_path, log_authority; /* as received, before filters */
+	struct sl_str own_body;		       /* of an answer of the agent's own */
+	enum sl_body_kind down_body; /* framing of the answer towards the client */
+	bool req_ended;	  /* the end of the request went into the upstream's queue */
+	bool close_after; /* this answer is the connection's last */
+	bool request_expired, attempt_expired, connect_expired;
+	uint8_t n_interim;
+};
+
+/* A request head was parsed into s->req: route it and begin. */
+void sl_stream_begin(struct sl_stream *s);
+/* Do what can be done now; sets state DONE at the end. Returns true when it made progress. */
+bool sl_stream_step(struct sl_stream *s);
+/* Answer it ourselves, unless the head went out already: then cut the connection. */
+void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason end);
+/* Its conn is being cut: let go of the endpoint, state DONE. */
+void sl_stream_cut(struct sl_stream *s, enum sl_end_reason end);
+/* Log, count and free. */
+void sl_stream_end(struct sl_stream *s);
+/* Free one that never became a request. */
+void sl_stream_free(struct sl_stream *s);
+struct sl_stream *sl_stream_new(struct sl_conn *conn);
+void sl_stream_move(struct sl_stream *s, enum sl_stream_state to);
+
+/* attempt.c: choose an endpoint of s->upstream_key and connect. Answers by itself when it cannot. */
+void sl_attempt_begin(struct sl_stream *s);
+bool sl_attempt_step(struct sl_stream *s);
+/* The connection ended before a response head: try again where that is safe, else 502. */
+void sl_attempt_lost(struct sl_stream *s);
+/* Let the connection go: into the pool if it is clean, else closed. */
+void sl_attempt_release(struct sl_stream *s);
+
+/* ---- conn ---- */
+
+enum sl_conn_state {
+	SL_CONN_DETECT,	 /* what is spoken is not known yet */
+	SL_CONN_HTTP1,
+	SL_CONN_TUNNEL,
+	SL_CONN_CLOSING, /* the last bytes go out, then a FIN, then what comes in is thrown away */
+	SL_CONN_DEAD,
+};
+
+struct sl_conn {
+	struct sl_list node; /* of its source, or in proxy->dead */
+	struct sl_proxy *proxy;
+	struct sl_proxy_source *source;
+	enum sl_conn_state state;
+	struct sl_watch watch;
+	struct sl_sock sock;
+	struct sl_task task;
+	struct sl_timer timer; /* header, idle or linger timeout, by state */
+	struct sl_addr peer, original;
+	uint64_t cgroup_id, accepted_ns;
+	uint64_t seen; /* config_generation in which the three below were looked up */
+	const struct sl_frontend *frontend; /* NULL: the Service is not in the snapshot */
+	const struct sl_route_table *table; /* NULL: this client is not governed */
+	struct sl_pod_ref client;	    /* may be empty */
+	struct sl_upconn *up;	  /* DETECT: dialled in case the server speaks first; TUNNEL */
+	struct sl_stream *stream; /* HTTP1: NULL between requests */
+	struct sl_stream *tunnel_of; /* TUNNEL that an upgrade began: for the log */
+	struct sl_config *tunnel_config; /* any other TUNNEL: keeps frontend and client */
+	struct sl_h1_scan scan;
+	uint32_t n_requests;
+	bool head_begun; /* bytes of the next head came: the header timeout runs */
+	bool looked;	 /* DETECT: gave the client one round to speak */
+	bool timed_out;
+	bool close_after; /* no further request */
+	uint64_t tunnel_up_bytes, tunnel_down_bytes;
+	struct sl_addr dialled; /* endpoint of the last dial of a tunnel */
+	unsigned n_dials;
+};
+
+/* conn.c */
+void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted *a);
+/* Cut: close with a reset, end the stream with that reason. Both are freed at the end of the round, so a caller
+ * may still look at their states (DEAD and DONE). */
+void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason);
+/* Send what is queued, then close gracefully. */
+void sl_conn_finish(struct sl_conn *c);
+/* End of the round: free what is dead. */
+void sl_conn_reap(struct sl_conn *c);
+void sl_conn_wake(struct sl_conn *c);
+/* Look the Service and the client up again if the snapshot changed. */
+void sl_conn_resolve(struct sl_conn *c);
+void sl_conn_move(struct sl_conn *c, enum sl_conn_state to);
+
+/* detect.c: returns true when it made progress. */
+bool sl_conn_detect(struct sl_conn *c);
+/* The Service's servers wait for the client to speak: seen, so nothing needs to be dialled ahead. */
+void sl_detect_learn(struct sl_conn *c);
+void sl_detect_forget(struct sl_proxy *p);
+
+/* down_h1.c: the client's side of HTTP/1. */
+bool sl_down_step(struct sl_conn *c);
+/* Take request body that has come, give it to fn (NULL: throw it away). Returns true on progress; a malformed body ends the stream. */
+bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_str part));
+int sl_down_write_head(struct sl_stream *s);
+int sl_down_write_body(struct sl_stream *s, struct sl_str part);
+int sl_down_write_end(struct sl_stream *s);
+int sl_down_write_interim(struct sl_stream *s, const struct sl_response *res);
+
+/* up_h1.c: the endpoint's side of HTTP/1. */
+int sl_up_write_head(struct sl_stream *s);
+bool sl_up_write_body(struct sl_stream *s);
+bool sl_up_read(struct sl_stream *s);
+
+/* tunnel.c */
+void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up);
+/* To an endpoint of the Service that the client dialled. */
+void sl_tunnel_open(struct sl_conn *c);
+bool sl_tunnel_step(struct sl_conn *c);
+/* Log and count; the connections are closed by the caller. */
+void sl_tunnel_end(struct sl_conn *c, enum sl_end_reason reason);
+
+/* proxy.c */
+struct sl_config *sl_config_ref(struct sl_config *c);
+void sl_config_unref(struct sl_config *c);
+struct sl_proxy_source *sl_proxy_source(const struct sl_proxy *p, uint64_t cookie);

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <errno.h>
+#include "base/alloc.h"
+#include "http/h1_write.h"
+#include "http/uri.h"
+#include "proxy/state.h"
+
+enum { MAX_FREE_STREAMS = 64, ARENA_BYTES = 4096, ARENA_KEEP_BYTES = 16384 };
+
+void sl_stream_move(struct sl_stream *s, enum sl_stream_state to)
+{
+	static const uint8_t legal[] = {
+		[SL_STREAM_NEW] = 1 << SL_STREAM_CONNECTING | 1 << SL_STREAM_LOCAL,
+		[SL_STREAM_CONNECTING] = 1 << SL_STREAM_WAITING | 1 << SL_STREAM_LOCAL,
+		[SL_STREAM_WAITING] = 1 << SL_STREAM_CONNECTING | 1 << SL_STREAM_RESPONDING |
+				      1 << SL_STREAM_LOCAL,
+		[SL_STREAM_RESPONDING] = 1 << SL_STREAM_DONE,
+		[SL_STREAM_LOCAL] = 1 << SL_STREAM_DONE,
+		[SL_STREAM_DONE] = 0,
+	};
+
+	assert(legal[s->state] & 1 << to);
+	s->state = to;
+}
+
+static void on_request_timeout(struct sl_timer *t)
+{
+	struct sl_stream *s = sl_container_of(t, struct sl_stream, timer);
+
+	s->request_expired = true;
+	sl_conn_wake(s->conn);
+}
+
+static void on_connect_timeout(struct sl_timer *t)
+{
+	struct sl_stream *s = sl_container_of(t, struct sl_stream, attempt.connect_timer);
+
+	s->connect_expired = true;
+	sl_conn_wake(s->conn);
+}
+
+static void on_attempt_timeout(struct sl_timer *t)
+{
+	struct sl_stream *s = sl_container_of(t, struct sl_stream, attempt.timer);
+
+	s->attempt_expired = true;
+	sl_conn_wake(s->conn);
+}
+
+struct sl_stream *sl_stream_new(struct sl_conn *conn)
+{
+	struct sl_proxy *p = conn->proxy;
+	struct sl_arena arena = SL_ARENA_INIT(ARENA_BYTES);
+	struct sl_stream *s;
+
+	if (!sl_list_empty(&p->free_streams)) {
+		s = sl_container_of(p->free_streams.next, struct sl_stream, node);
+		sl_list_remove(&s->node);
+		p->n_free_streams--;
+		arena = s->arena;
+	} else {
+		s = sl_malloc(sizeof(*s));
+		if (!s)
+			return NULL;
+	}
+	memset(s, 0, sizeof(*s));
+	s->arena = arena;
+	sl_list_init(&s->node);
+	s->conn = conn;
+	s->config = sl_config_ref(p->config);
+	s->started_ns = sl_loop_now(p->loop);
+	s->timer = SL_TIMER_INIT(on_request_timeout);
+	s->attempt.timer = SL_TIMER_INIT(on_attempt_timeout);
+	s->attempt.connect_timer = SL_TIMER_INIT(on_connect_timeout);
+	return s;
+}
+
+void sl_stream_free(struct sl_stream *s)
+{
+	struct sl_proxy *p = s->conn->proxy;
+
+	sl_timer_cancel(&s->timer);
+	sl_config_unref(s->config);
+	if (p->n_free_streams >= MAX_FREE_STREAMS || s->arena.used_bytes > ARENA_KEEP_BYTES) {
+		sl_arena_deinit(&s->arena);
+		free(s);
+		return;
+	}
+	sl_arena_reset(&s->arena);
+	sl_list_append(&p->free_streams, &s->node);
+	p->n_free_streams++;
+}
+
+static struct sl_str protocol_name(const struct sl_stream *s)
+{
+	return s->req.version == 10 ? SL_STR("HTTP/1.0") : SL_STR("HTTP/1.1");
+}
+
+static void write_log(const struct sl_stream *s, uint64_t now)
+{
+	const struct sl_conn *c = s->conn;
+	const struct sl_header *agent = sl_headers_find(&s->req.headers, SL_STR("user-agent"));
+	char client[SL_ADDR_TEXT], endpoint[SL_ADDR_TEXT];
+	struct sl_access_record r = {
+		.start_ns = s->started_ns,
+		.source_namespace = c->client.namespace,
+		.source_pod = c->client.name,
+		.client = sl_str_from(sl_addr_format(&c->peer, client)),
+		.service = s->frontend ? s->frontend->key : SL_STR_NULL,
+		.protocol = protocol_name(s),
+		.method = s->req.method_text,
+		.authority = s->log_authority,
+		.path = s->log_path,
+		.user_agent = agent ? agent->value : SL_STR_NULL,
+		.route = s->rule ? s->rule->route : SL_STR_NULL,
+		.rule = s->rule ? s->rule->name : SL_STR_NULL,
+		.backend = s->upstream_key,
+		.status = s->res.status,
+		.attempts = s->attempt.n_tries,
+		.request_bytes = s->req_bytes,
+		.response_bytes = s->res_bytes,
+		.duration_ns = now - s->started_ns,
+		.end_reason = sl_str_from(sl_end_reason_name(s->end)),
+	};
+
+	if (s->attempt.n_tries)
+		r.endpoint = sl_str_from(sl_addr_format(&s->attempt.endpoint, endpoint));
+	if (s->attempt.first_byte_ns)
+		r.first_byte_ns = s->attempt.first_byte_ns - s->started_ns;
+	sl_access_log_write(c->proxy->log, &r);
+}
+
+static void count(const struct sl_stream *s, uint64_t now)
+{
+	const struct sl_metrics_request r = {
+		.service = s->frontend ? s->frontend->key : SL_STR_NULL,
+		.route = s->rule ? s->rule->route : SL_STR_NULL,
+		.rule = s->rule ? s->rule->name : SL_STR_NULL,
+		.backend = s->upstream_key,
+		.code = s->res.status,
+		.duration_ns = now - s->started_ns,
+	};
+
+	sl_metrics_request(s->conn->proxy->metrics, &r);
+	sl_metrics_end(s->conn->proxy->metrics, s->end);
+}
+
+void sl_stream_cut(struct sl_stream *s, enum sl_end_reason end)
+{
+	s->end = end;
+	sl_attempt_release(s);
+	sl_timer_cancel(&s->timer);
+	s->state = SL_STREAM_DONE; /* from any state */
+}
+
+void sl_stream_end(struct sl_stream *s)
+{
+	uint64_t now = sl_loop_now(s->conn->proxy->loop);
+
+	sl_attempt_release(s);
+	count(s, now);
+	if (s->conn->proxy->log)
+		write_log(s, now);
+	sl_stream_free(s);
+}
+
+static const char *explain(enum sl_end_reason end, uint16_t status)
+{
+	switch (end) {
+	case SL_END_NO_ROUTE:
+		return "no rule of the attached routes matches this request";
+	case SL_END_NO_BACKEND:
+		return "the rule has no usable backend";
+	case SL_END_NO_ENDPOINT:
+		return "the backend has no ready endpoint";
+	case SL_END_CONNECT_FAILED:
+		return "no endpoint of the backend could be reached";
+	case SL_END_UPSTREAM_CLOSED:
+		return "the endpoint closed the connection before it answered";
+	case SL_END_UPSTREAM_INVALID:
+		return "the endpoint's answer is not valid HTTP";
+	case SL_END_UPSTREAM_TIMEOUT:
+		return "the endpoint did not answer in time (timeouts.backendRequest)";
+	case SL_END_REQUEST_TIMEOUT:
+		return "no answer in time (timeouts.request)";
+	case SL_END_LIMIT:
+	case SL_END_INTERNAL:
+		return "out of resources";
+	default:
+		return sl_http_reason(status);
+	}
+}
+
+static void send_own(struct sl_stream *s)
+{
+	struct sl_str body = s->res.body == SL_BODY_LENGTH && s->res.content_length ? s->own_body : SL_STR_NULL;
+
+	/* What of the request is here already is read, so that the connection can go on. */
+	if (s->end != SL_END_CLIENT_INVALID && s->end != SL_END_CLIENT_TIMEOUT)
+		(void)sl_down_read_body(s, NULL); /* its success shows in req_body.done */
+	if (!s->req_body.done)
+		s->close_after = true;
+	if (sl_down_write_head(s) || (body.len && sl_down_write_body(s, body))) {
+		sl_conn_kill(s->conn, SL_END_INTERNAL);
+		return;
+	}
+	sl_stream_move(s, SL_STREAM_DONE);
+}
+
+void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason end)
+{
+	struct sl_response *res = &s->res;
+
+	if (s->state == SL_STREAM_RESPONDING || s->state >= SL_STREAM_LOCAL) {
+		/* The head is out, or this is the second failure: all that is left is to cut. */
+		sl_conn_kill(s->conn, end);
+		return;
+	}
+	s->end = end;
+	sl_attempt_release(s);
+	sl_stream_move(s, SL_STREAM_LOCAL);
+	*res = (struct sl_response){.status = status, .version = 11, .has_length = true};
+	if (sl_arena_printf(&s->arena, &s->own_body, "sluice: %s\n", explain(end, status)) ||
+	    sl_headers_append(&res->headers, &s->arena, SL_STR("content-type"),
+			      SL_STR("text/plain; charset=utf-8"))) {
+		sl_conn_kill(s->conn, SL_END_INTERNAL);
+		return;
+	}
+	res->content_length = s->own_body.len;
+	res->body = s->req.method == SL_METHOD_HEAD ? SL_BODY_NONE : SL_BODY_LENGTH;
+	send_own(s);
+}
+
+static void answer_by_filter(struct sl_stream *s)
+{
+	s->end = SL_END_ANSWERED;
+	sl_stream_move(s, SL_STREAM_LOCAL);
+	send_own(s);
+}
+
+/* Returns 0 to go on, else the stream has its answer. */
+static int run_filters(struct sl_stream *s, const struct sl_filter *filters, uint32_t n)
+{
+	int r = sl_filters_request(filters, n, &s->env, &s->req, &s->res);
+
+	if (r == SL_FILTER_ANSWER)
+		answer_by_filter(s);
+	else if (r)
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+	return r;
+}
+
+static int choose_backend(struct sl_stream *s)
+{
+	int i;
+
+	/* State was sized for the newest snapshot, which this stream began with a moment ago. */
+	i = s->rule->total_weight ? sl_wrr_pick(&s->conn->proxy->wrr, s->rule) : -1;
+	if (i < 0) {
+		sl_stream_reply(s, 500, SL_END_NO_BACKEND);
+		return 1;
+	}
+	s->backend = &s->rule->backends[i];
+	s->upstream_key = s->backend->name;
+	if (s->backend->state != SL_BACKEND_OK) {
+		sl_stream_reply(s, 500, SL_END_NO_BACKEND);
+		return 1;
+	}
+	return run_filters(s, s->backend->filters, s->backend->n_filters);
+}
+
+static int route(struct sl_stream *s)
+{
+	struct sl_conn *c = s->conn;
+	struct sl_str path = s->req.path;
+
+	if (!c->frontend) {
+		sl_stream_reply(s, 503, SL_END_NO_BACKEND);
+		return 1;
+	}
+	s->upstream_key = c->frontend->key;
+	if (!c->table)
+		return 0; /* no rules for this client: as if there were no mesh */
+	/* CONNECT and OPTIONS * have no path: only "/" can stand for them. */
+	if (!path.len || path.ptr[0] != '/')
+		path = SL_STR("/");
+	if (sl_uri_normalise(&s->arena, path, &s->env.path)) {
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+		return 1;
+	}
+	s->upstream_key = SL_STR_NULL;
+	s->rule = sl_route_table_match(c->table, &s->req, s->env.path, c->proxy->scratch, &s->arena);
+	if (!s->rule) {
+		sl_stream_reply(s, c->table->fallback_status,
+				c->table->fallback_status == 404 ? SL_END_NO_ROUTE : SL_END_NO_BACKEND);
+		return 1;
+	}
+	if (s->rule->request_timeout_ns)
+		sl_timer_arm(c->proxy->loop, &s->timer,
+				   s->started_ns + s->rule->request_timeout_ns);
+	if (run_filters(s, s->rule->filters, s->rule->n_filters))
+		return 1;
+	return choose_backend(s);
+}
+
+void sl_stream_begin(struct sl_stream *s)
+{
+	struct sl_conn *c = s->conn;
+
+	s->log_path = s->req.target;
+	s->log_authority = s->req.authority;
+	s->env = (struct sl_filter_env){.arena = &s->arena,
+					.scheme = SL_STR("http"),
+					.port = c->original.port};
+	if (route(s))
+		return;
+	sl_attempt_begin(s);
+}
+
+bool sl_stream_step(struct sl_stream *s)
+{
+	if (s->request_expired) {
+		sl_stream_reply(s, 504, SL_END_REQUEST_TIMEOUT);
+		return true;
+	}
+	if (s->attempt_expired) {
+		sl_stream_reply(s, 504, SL_END_UPSTREAM_TIMEOUT);
+		return true;
+	}
+	switch (s->state) {
+	case SL_STREAM_CONNECTING:
+	case SL_STREAM_WAITING:
+	case SL_STREAM_RESPONDING:
+		return sl_attempt_step(s);
+	case SL_STREAM_NEW:
+	case SL_STREAM_LOCAL:
+	case SL_STREAM_DONE:
+		break;
+	}
+	return false;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes both ways, with half-close and reset passed on: what is not HTTP/1, and upgraded connections. */
+#include <errno.h>
+#include "proxy/state.h"
+
+enum { MAX_TRIES = 3 };
+
+static void become_tunnel(struct sl_conn *c)
+{
+	sl_conn_move(c, SL_CONN_TUNNEL);
+	sl_timer_cancel(&c->timer);
+	if (!c->tunnel_of)
+		c->tunnel_config = sl_config_ref(c->proxy->config);
+	sl_metrics_inc(c->proxy->metrics, SL_COUNTER_TUNNELS);
+	sl_metrics_gauge_add(c->proxy->metrics, SL_GAUGE_TUNNELS, 1);
+}
+
+void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up)
+{
+	become_tunnel(c);
+	c->up = up;
+	sl_upconn_bind(up, c);
+}
+
+/* A connection to an endpoint of the Service itself, not to the one that was tried last. */
+static int dial(struct sl_conn *c, struct sl_upconn **ret)
+{
+	struct sl_proxy *p = c->proxy;
+	const struct sl_upstream *upstream = sl_snapshot_upstream(p->config->snap, c->frontend->key);
+	int r = -ENOENT;
+
+	while (c->n_dials < MAX_TRIES) {
+		const struct sl_endpoint *e =
+			upstream ? sl_lb_pick(p->lb, upstream, c->n_dials ? &c->dialled : NULL) : NULL;
+
+		if (!e || (c->n_dials && sl_addr_eq(&e->addr, &c->dialled)))
+			return r;
+		c->n_dials++;
+		c->dialled = e->addr;
+		r = sl_upconn_open(c, &e->addr, false, ret);
+		if (!r)
+			return 0;
+	}
+	return r;
+}
+
+static void refuse(struct sl_conn *c, int err)
+{
+	sl_conn_kill(c, err == -ENOENT ? SL_END_NO_ENDPOINT : SL_END_CONNECT_FAILED);
+}
+
+void sl_tunnel_open(struct sl_conn *c)
+{
+	struct sl_upconn *up = NULL;
+	int r = dial(c, &up);
+
+	if (r) {
+		/* Counted as a tunnel that ended at once: the client sees a reset. */
+		become_tunnel(c);
+		refuse(c, r);
+		return;
+	}
+	sl_tunnel_begin(c, up);
+}
+
+/* Nothing was sent to the endpoint yet: another will do as well. */
+static bool connect_failed(struct sl_conn *c, int err)
+{
+	int r;
+
+	sl_metrics_inc(c->proxy->metrics, err == -ECONNREFUSED ? SL_COUNTER_CONNECTS_REFUSED
+							       : SL_COUNTER_CONNECTS_FAILED);
+	sl_upconn_close(sl_take(c->up), false);
+	r = dial(c, &c->up);
+	if (r) {
+		refuse(c, err);
+		return false;
+	}
+	return true;
+}
+
+/* Returns false when the stream is cut. */
+static bool move(struct sl_sock *from, struct sl_sock *to, uint64_t *bytes, bool *progress)
+{
+	ssize_t n;
+
+	/* What the reader does not take stays in the sender's socket: at most one full queue here. */
+	if (!sl_sock_out_full(to)) {
+		n = sl_sock_fill(from, SL_SOCK_HIGH_BYTES);
+		if (n < 0)
+			return false;
+		*progress |= n > 0;
+	}
+	if (sl_buf_len(&from->in) && !sl_buf_len(&to->out)) {
+		struct sl_buf empty = to->out;
+
+		*bytes += sl_buf_len(&from->in);
+		to->out = from->in;
+		from->in = empty;
+	}
+	*progress |= sl_sock_flush(to) > 0;
+	if (from->error || to->broken)
+		return false;
+	if (from->eof && !sl_buf_len(&from->in) && !sl_buf_len(&to->out) && !to->shut) {
+		sl_sock_shutdown(to);
+		*progress = true;
+	}
+	return true;
+}
+
+bool sl_tunnel_step(struct sl_conn *c)
+{
+	struct sl_upconn *up = c->up;
+	bool progress = false;
+	int r;
+
+	if (up->sock.connecting) {
+		r = sl_sock_connected(&up->sock);
+		if (r == -EINPROGRESS)
+			return false;
+		if (r)
+			return connect_failed(c, r);
+		sl_metrics_inc(c->proxy->metrics, SL_COUNTER_CONNECTS_OK);
+	}
+	if (!move(&c->sock, &up->sock, &c->tunnel_up_bytes, &progress) ||
+	    !move(&up->sock, &c->sock, &c->tunnel_down_bytes, &progress)) {
+		sl_conn_kill(c, c->sock.error || c->sock.broken ? SL_END_CLIENT_CLOSED
+								: SL_END_UPSTREAM_CLOSED);
+		return false;
+	}
+	if (c->sock.shut && up->sock.shut && c->sock.eof && up->sock.eof) {
+		sl_tunnel_end(c, SL_END_COMPLETE);
+		sl_conn_finish(c);
+		return true;
+	}
+	return progress;
+}
+
+static void write_log(const struct sl_conn *c, enum sl_end_reason reason, uint64_t now)
+{
+	char client[SL_ADDR_TEXT], endpoint[SL_ADDR_TEXT];
+	struct sl_access_record r = {
+		.start_ns = c->accepted_ns,
+		.source_namespace = c->client.namespace,
+		.source_pod = c->client.name,
+		.client = sl_str_from(sl_addr_format(&c->peer, client)),
+		.service = c->frontend ? c->frontend->key : SL_STR_NULL,
+		.protocol = SL_STR("tcp"),
+		.backend = c->frontend ? c->frontend->key : SL_STR_NULL,
+		.request_bytes = c->tunnel_up_bytes,
+		.response_bytes = c->tunnel_down_bytes,
+		.duration_ns = now - c->accepted_ns,
+		.end_reason = sl_str_from(sl_end_reason_name(reason)),
+	};
+
+	if (c->up)
+		r.endpoint = sl_str_from(sl_addr_format(&c->up->pooled.endpoint, endpoint));
+	sl_access_log_write(c->proxy->log, &r);
+}
+
+void sl_tunnel_end(struct sl_conn *c, enum sl_end_reason reason)
+{
+	struct sl_stream *s = sl_take(c->tunnel_of);
+
+	sl_metrics_gauge_add(c->proxy->metrics, SL_GAUGE_TUNNELS, -1);
+	if (s) {
+		/* The request that asked for it is the record. */
+		s->end = reason;
+		s->req_bytes += c->tunnel_up_bytes;
+		s->res_bytes += c->tunnel_down_bytes;
+		sl_stream_end(s);
+		return;
+	}
+	sl_metrics_end(c->proxy->metrics, reason);
+	if (c->proxy->log)
+		write_log(c, reason, sl_loop_now(c->proxy->loop));
+	sl_config_unref(sl_take(c->tunnel_config));
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "proxy/state.h"
+
+static void on_event(struct sl_watch *w, uint32_t events)
+{
+	struct sl_upconn *u = sl_container_of(w, struct sl_upconn, pooled.watch);
+
+	sl_sock_event(&u->sock, events);
+	if (u->conn)
+		sl_conn_wake(u->conn);
+}
+
+static void destroy(struct sl_pooled *c)
+{
+	sl_upconn_close(sl_container_of(c, struct sl_upconn, pooled), false);
+}
+
+void sl_upconn_close(struct sl_upconn *u, bool reset)
+{
+	if (!u)
+		return;
+	if (u->conn)
+		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, -1);
+	sl_sock_close(&u->sock, reset);
+	free(u);
+}
+
+void sl_upconn_bind(struct sl_upconn *u, struct sl_conn *conn)
+{
+	if (!u->conn)
+		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, 1);
+	u->conn = conn;
+	u->pooled.watch.fn = on_event;
+}
+
+/* In the client's namespace, marked as ours so that the connect hook leaves it alone. */
+static int connect_socket(struct sl_conn *conn, const struct sl_addr *endpoint, bool *ret_pending)
+{
+	struct sl_proxy *p = conn->proxy;
+	struct sockaddr_storage ss;
+	socklen_t len = sl_addr_to_sockaddr(endpoint, &ss);
+	_cleanup_(sl_closep) int fd = -1;
+	int r;
+
+	fd = sl_source_socket(conn->source->source, ss.ss_family, SOCK_STREAM, 0);
+	if (fd < 0)
+		return fd;
+	r = p->host.own(p->host.arg, fd);
+	if (r)
+		return r;
+	if (connect(fd, (struct sockaddr *)&ss, len) < 0) {
+		if (errno != EINPROGRESS)
+			return -errno;
+		*ret_pending = true;
+	}
+	return sl_take_fd(&fd);
+}
+
+static int connect_new(struct sl_conn *conn, const struct sl_addr *endpoint, struct sl_upconn **ret)
+{
+	struct sl_proxy *p = conn->proxy;
+	_cleanup_(sl_freep) struct sl_upconn *u = sl_new(struct sl_upconn);
+	_cleanup_(sl_closep) int fd = -1;
+	bool pending = false;
+	int r;
+
+	if (!u)
+		return -ENOMEM;
+	fd = connect_socket(conn, endpoint, &pending);
+	if (fd < 0)
+		return fd;
+	u->pooled.watch = SL_WATCH_INIT;
+	r = sl_sock_init(&u->sock, p->loop, &u->pooled.watch, fd, on_event);
+	if (r)
+		return r;
+	(void)sl_take_fd(&fd);
+	if (pending) {
+		u->sock.connecting = true;
+		u->sock.can_write = false;
+	}
+	u->sock.can_read = false; /* an edge will say */
+	u->proxy = p;
+	u->pooled.source = conn->source->source->cookie;
+	u->pooled.endpoint = *endpoint;
+	u->pooled.destroy = destroy;
+	sl_list_init(&u->pooled.by_key);
+	sl_list_init(&u->pooled.by_age);
+	*ret = sl_take(u);
+	return 0;
+}
+
+int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse,
+		   struct sl_upconn **ret)
+{
+	struct sl_proxy *p = conn->proxy;
+	struct sl_pooled *c = NULL;
+	struct sl_upconn *u;
+	int r;
+
+	if (reuse)
+		c = sl_pool_take(p->pool, conn->source->source->cookie, endpoint);
+	if (c) {
+		u = sl_container_of(c, struct sl_upconn, pooled);
+		u->reused = true;
+		u->sock.n_sent = u->sock.n_received = 0;
+		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_REUSED);
+	} else {
+		r = connect_new(conn, endpoint, &u);
+		if (r)
+			return r;
+		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_MISSED);
+	}
+	sl_metrics_gauge_set(p->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(p->pool));
+	sl_upconn_bind(u, conn);
+	*ret = u;
+	return 0;
+}
+
+void sl_upconn_give(struct sl_upconn *u)
+{
+	struct sl_proxy *p = u->proxy;
+
+	/* Edges do not come twice: what the flags call readable must be read before the pool waits. */
+	if (u->sock.can_read && !sl_buf_len(&u->sock.in))
+		(void)sl_sock_fill(&u->sock, SL_SOCK_READ_BYTES); /* any outcome but empty closes it */
+	if (p->draining || u->sock.can_read || sl_buf_len(&u->sock.in) ||
+	    sl_sock_read_done(&u->sock) || u->sock.hangup || u->sock.broken) {
+		sl_upconn_close(u, false);
+		return;
+	}
+	sl_buf_release(&u->sock.in);
+	sl_buf_release(&u->sock.out);
+	u->conn = NULL;
+	sl_metrics_gauge_add(p->metrics, SL_GAUGE_POOL_LEASED, -1);
+	sl_pool_give(p->pool, &u->pooled);
+	sl_metrics_gauge_set(p->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(p->pool));
+}
