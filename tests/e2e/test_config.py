@@ -12,7 +12,8 @@ from harness.wait import hold_for, scaled, wait_for
 
 
 def problems(world):
-    return world.ctl("check")["problems"]
+    config = world.ctl("status")["config"]
+    return [dict(p, severity=s[:-1]) for s in ("errors", "warnings") for p in config[s]]
 
 
 def problem(world, **expected):
@@ -112,7 +113,7 @@ def test_an_unknown_field_is_reported_with_its_place(world):
     world.write("r.yaml", route)
     world.start()
     p = problem(world, file="r.yaml", field="matchs")
-    assert p["object"] == "HTTPRoute shop/r" and p["line"] > 0
+    assert "shop/r" in p["object"] and p["line"] > 0
 
 
 @pytest.mark.parametrize("change, field", [

@@ -240,7 +240,8 @@ def test_the_backend_sees_the_pods_address(mesh):
 
 def test_whoever_calls_the_listener_itself_gets_nothing(mesh):
     """The agent's port in a pod is no way around anything: what was not steered is closed."""
-    port = next(n for n in mesh.ctl("netns")["netns"] if n["name"] == os.path.basename(mesh.client.netns))["port4"]
+    entry = next(n for n in mesh.ctl("netns")["netns"] if n["name"] == os.path.basename(mesh.client.netns))
+    port = next(int(a.rpartition(":")[2]) for a in entry["listeners"] if a.startswith("127."))
 
     def run():
         with plain(4) as s:

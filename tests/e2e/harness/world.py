@@ -152,7 +152,7 @@ class World:
         return expected <= served
 
     def served_netns(self):
-        return {n["name"] for n in self.ctl("netns")["netns"] if n.get("usable")}
+        return {n["name"] for n in self.ctl("netns")["netns"] if n["state"] == "ready"}
 
     def ctl_run(self, *argv, check=True, output="json"):
         """sluicectl as a process."""
