@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/chars.h"
 
+#include <endian.h>
+
 /* Sixteen to a row; the unit test compares each entry with the grammar. */
 const uint8_t sl_char_classes[256] = {
 	0x00, 0x00, 0x00,
@@ -48,8 +50,11 @@ const uint8_t sl_char_classes[256] = {
 	0x17, 0x00, [128 ... 255] = SL_CHAR_TARGET | SL_CHAR_VALUE, /* obs-text */
 };
 
-/* Whether one of eight bytes is below 0x20 or is 0x7f; a tab counts and is looked at again. */
-static inline bool has_control(uint64_t w)
+/*
+ * Marks the bytes of eight that are below 0x20 or 0x7f. The subtraction borrows upwards only, so
+ * that the lowest mark is always right, and none means none. A tab is marked and looked at again.
+ */
+static inline uint64_t mark_controls(uint64_t w)
 {
 	const uint64_t ones = 0x0101010101010101ULL, high = 0x8080808080808080ULL;
 	uint64_t del = w ^ (ones * 0x7f);
@@ -59,21 +64,23 @@ static inline bool has_control(uint64_t w)
 
 const char *sl_chars_value_end(const char *p, const char *end)
 {
-	uint64_t w;
+	uint64_t w, marks;
 
-	for (;;) {
-		while (end - p >= 8) {
-			memcpy(&w, p, 8);
-			if (has_control(w))
-				break;
+	while (end - p >= 8) {
+		memcpy(&w, p, 8);
+		marks = mark_controls(le64toh(w));
+		if (!marks) {
 			p += 8;
+			continue;
 		}
-		while (p < end && sl_char_is(*p, SL_CHAR_VALUE) && *p != '\t')
-			p++;
-		if (p == end || *p != '\t')
+		p += __builtin_ctzll(marks) / 8;
+		if (*p != '\t')
 			return p;
 		p++;
 	}
+	while (p < end && sl_char_is(*p, SL_CHAR_VALUE))
+		p++;
+	return p;
 }
 
 bool sl_chars_all(struct sl_str s, uint8_t class)

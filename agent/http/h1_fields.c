@@ -3,12 +3,13 @@
 
 #include <errno.h>
 
-static enum sl_h1_field if_equal(struct sl_str name, struct sl_str known, enum sl_h1_field f)
+static inline enum sl_h1_field if_equal(struct sl_str name, struct sl_str known, enum sl_h1_field f)
 {
-	return sl_str_ieq(name, known) ? f : SL_H1_FIELD_OTHER;
+	return (name.ptr[0] | 0x20) == known.ptr[0] && sl_str_ieq(name, known) ? f
+									       : SL_H1_FIELD_OTHER;
 }
 
-/* Most names are told from all these by their length alone. */
+/* Most names are told from all these by their length or first letter. */
 enum sl_h1_field sl_h1_field_from(struct sl_str name)
 {
 	switch (name.len) {
@@ -19,12 +20,12 @@ enum sl_h1_field sl_h1_field_from(struct sl_str name)
 	case 6:
 		return if_equal(name, SL_STR("expect"), SL_H1_FIELD_EXPECT);
 	case 7:
-		if (sl_str_ieq(name, SL_STR("upgrade")))
-			return SL_H1_FIELD_UPGRADE;
+		if ((name.ptr[0] | 0x20) == 'u')
+			return if_equal(name, SL_STR("upgrade"), SL_H1_FIELD_UPGRADE);
 		return if_equal(name, SL_STR("trailer"), SL_H1_FIELD_TRAILER);
 	case 10:
-		if (sl_str_ieq(name, SL_STR("connection")))
-			return SL_H1_FIELD_CONNECTION;
+		if ((name.ptr[0] | 0x20) == 'c')
+			return if_equal(name, SL_STR("connection"), SL_H1_FIELD_CONNECTION);
 		return if_equal(name, SL_STR("keep-alive"), SL_H1_FIELD_KEEP_ALIVE);
 	case 14:
 		return if_equal(name, SL_STR("content-length"), SL_H1_FIELD_CONTENT_LENGTH);

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/h1_write.h"
 
+#include <assert.h>
 #include <errno.h>
 #include "http/h1_fields.h"
 #include "http/uri.h"
 
 /*
- * A head is put together twice by the same code: once with no place to write, to learn its length
- * and whether its text is fit to send, then into the room reserved for it. So nothing is left
- * behind in the buffer on failure, and the buffer grows once.
+ * Room for the longest head that a message could make is reserved first; what turns out unfit to
+ * send is then not committed, so that nothing is left behind in the buffer.
  */
 struct writer {
-	char *at; /* NULL in the first round */
-	size_t len;
+	char *at;
+	const char *end;
 	bool unfit;
 };
 
+enum { FIXED_BYTES = 256 }; /* the codec's own text: versions, framing, connection fields */
+
 static inline void put(struct writer *w, struct sl_str s)
 {
-	if (w->at && s.len)
-		memcpy(w->at + w->len, s.ptr, s.len);
-	w->len += s.len;
+	assert(s.len <= (size_t)(w->end - w->at));
+	if (s.len)
+		memcpy(w->at, s.ptr, s.len);
+	w->at += s.len;
 }
 
 #define put_text(w, text) put((w), SL_STR(text))
@@ -28,16 +31,44 @@ static inline void put(struct writer *w, struct sl_str s)
 /* Text from elsewhere: control characters in it would start lines of their own. */
 static inline void put_value(struct writer *w, struct sl_str s)
 {
-	if (!w->at && !sl_chars_value(s))
-		w->unfit = true;
+	w->unfit |= !sl_chars_value(s);
 	put(w, s);
 }
 
 static inline void put_class(struct writer *w, struct sl_str s, uint8_t class)
 {
-	if (!w->at && !sl_chars_all(s, class))
-		w->unfit = true;
+	w->unfit |= !sl_chars_all(s, class);
 	put(w, s);
+}
+
+/* Returns 0, -ENOMEM or -ENOBUFS. */
+static int begin(struct writer *w, struct sl_buf *out, size_t text_bytes)
+{
+	size_t n = FIXED_BYTES + text_bytes;
+	int r = sl_buf_reserve(out, n);
+
+	if (r)
+		return r;
+	*w = (struct writer){.at = sl_buf_tail(out), .end = sl_buf_tail(out) + n};
+	return 0;
+}
+
+static int finish(struct writer *w, struct sl_buf *out)
+{
+	if (w->unfit)
+		return -EINVAL;
+	sl_buf_commit(out, (size_t)(w->at - sl_buf_tail(out)));
+	return 0;
+}
+
+/* What put_headers() writes at most. */
+static size_t headers_bytes(const struct sl_headers *h)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < h->n; i++)
+		n += h->items[i].name.len + h->items[i].value.len + sizeof(": \r\n");
+	return n;
 }
 
 static void put_u64(struct writer *w, uint64_t v)
@@ -121,8 +152,9 @@ static void put_connection(struct writer *w, const struct sl_request *r)
 
 static void put_request(struct writer *w, const struct sl_request *r)
 {
-	if (!r->method_text.len || r->body == SL_BODY_EOF ||
-	    (r->authority.len && !sl_uri_authority_valid(r->authority, false)))
+	if (!r->method_text.len || r->body == SL_BODY_EOF)
+		w->unfit = true;
+	if (r->authority.len && !sl_uri_authority_valid(r->authority, false))
 		w->unfit = true;
 	put_class(w, r->method_text, SL_CHAR_TOKEN);
 	put_text(w, " ");
@@ -139,32 +171,17 @@ static void put_request(struct writer *w, const struct sl_request *r)
 	put_text(w, "\r\n");
 }
 
-/* The second round's place, if the first was well. Returns 0, -EINVAL, -ENOMEM or -ENOBUFS. */
-static int begin(struct writer *w, struct sl_buf *out)
-{
-	int r;
-
-	if (w->unfit)
-		return -EINVAL;
-	r = sl_buf_reserve(out, w->len);
-	if (r)
-		return r;
-	*w = (struct writer){.at = sl_buf_tail(out)};
-	return 0;
-}
-
 int sl_h1_write_request(struct sl_buf *out, const struct sl_request *r)
 {
-	struct writer w = {0};
-	int err;
+	struct writer w;
+	int err = begin(&w, out,
+			r->method_text.len + r->target.len + r->path.len + r->query.len +
+				r->authority.len + r->upgrade.len + headers_bytes(&r->headers));
 
-	put_request(&w, r);
-	err = begin(&w, out);
 	if (err)
 		return err;
 	put_request(&w, r);
-	sl_buf_commit(out, w.len);
-	return 0;
+	return finish(&w, out);
 }
 
 static void put_framing(struct writer *w, const struct sl_response *r,
@@ -216,7 +233,7 @@ static void put_response_connection(struct writer *w, const struct sl_response *
 		put_field(w, SL_STR("Upgrade"), r->upgrade);
 }
 
-static void put_response(struct writer *w, const struct sl_response *r,
+static void put_response(struct writer *w, const struct sl_response *r, struct sl_str reason,
 			 const struct sl_h1_response_opts *opts)
 {
 	if (r->status < 100 || r->status > 999)
@@ -224,7 +241,7 @@ static void put_response(struct writer *w, const struct sl_response *r,
 	put_text(w, "HTTP/1.1 ");
 	put_u64(w, r->status);
 	put_text(w, " ");
-	put_value(w, r->reason.ptr ? r->reason : sl_str_from(sl_http_reason(r->status)));
+	put_value(w, reason);
 	put_text(w, "\r\n");
 	put_headers(w, &r->headers, true);
 	put_framing(w, r, opts);
@@ -235,16 +252,14 @@ static void put_response(struct writer *w, const struct sl_response *r,
 int sl_h1_write_response(struct sl_buf *out, const struct sl_response *r,
 			 const struct sl_h1_response_opts *opts)
 {
-	struct writer w = {0};
-	int err;
+	struct sl_str reason = r->reason.ptr ? r->reason : sl_str_from(sl_http_reason(r->status));
+	struct writer w;
+	int err = begin(&w, out, reason.len + r->upgrade.len + headers_bytes(&r->headers));
 
-	put_response(&w, r, opts);
-	err = begin(&w, out);
 	if (err)
 		return err;
-	put_response(&w, r, opts);
-	sl_buf_commit(out, w.len);
-	return 0;
+	put_response(&w, r, reason, opts);
+	return finish(&w, out);
 }
 
 int sl_h1_write_chunk_head(struct sl_buf *out, uint64_t size)
@@ -280,16 +295,13 @@ static void put_chunk_end(struct writer *w, const struct sl_headers *trailers)
 
 int sl_h1_write_chunk_end(struct sl_buf *out, const struct sl_headers *trailers)
 {
-	struct writer w = {0};
-	int r;
+	struct writer w;
+	int r = begin(&w, out, trailers ? headers_bytes(trailers) : 0);
 
-	put_chunk_end(&w, trailers);
-	r = begin(&w, out);
 	if (r)
 		return r;
 	put_chunk_end(&w, trailers);
-	sl_buf_commit(out, w.len);
-	return 0;
+	return finish(&w, out);
 }
 
 int sl_h1_write_continue(struct sl_buf *out)

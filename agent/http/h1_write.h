@@ -6,9 +6,9 @@
  * of headers named Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Content-Length
  * and Upgrade are left out: these are written from the message's own members alone.
  *
- * All return 0, -ENOMEM, -ENOBUFS (the buffer's limit), or -EINVAL when the message cannot be sent
- * as it is: control characters in a value, an invalid name, method, target or authority, a body
- * where none may be. On failure nothing was appended.
+ * All return 0, -ENOMEM, -ENOBUFS (the buffer's limit, a head asks for 256 bytes to spare), or
+ * -EINVAL when the message cannot be sent as it is: control characters in a value, an invalid name,
+ * method, target or authority, a body where none may be. On failure nothing was appended.
  */
 #include "base/buf.h"
 #include "http/message.h"

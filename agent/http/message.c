@@ -5,11 +5,17 @@
 
 enum { MIN_CAP = 16 };
 
+/* Most names differ in length or first letter: the call is for the few that do not. */
+static inline bool same_name(struct sl_str a, struct sl_str b)
+{
+	return a.len == b.len && a.len && ((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 && sl_str_ieq(a, b);
+}
+
 struct sl_header *sl_headers_next(const struct sl_headers *h, struct sl_str name,
 				  const struct sl_header *prev)
 {
 	for (uint32_t i = prev ? (uint32_t)(prev - h->items) + 1 : 0; i < h->n; i++) {
-		if (sl_str_ieq(h->items[i].name, name))
+		if (same_name(h->items[i].name, name))
 			return &h->items[i];
 	}
 	return NULL;
@@ -57,7 +63,7 @@ static unsigned remove_from(struct sl_headers *h, uint32_t at, struct sl_str nam
 	uint32_t kept = at, n = h->n;
 
 	for (uint32_t i = at; i < n; i++) {
-		if (!sl_str_ieq(h->items[i].name, name))
+		if (!same_name(h->items[i].name, name))
 			h->items[kept++] = h->items[i];
 	}
 	h->n = kept;
