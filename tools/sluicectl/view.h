@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The views: an answer of the agent (see sluice/admin.h) as text for people. Pure functions; members
+ * that are absent, or of another type than announced, show as empty. Each returns 0 or -ENOMEM.
+ */
+#include <jansson.h>
+#include "base/buf.h"
+#include "sluicectl/table.h"
+
+int sl_view_status(const json_t *answer, struct sl_buf *out);
+int sl_view_routes(const json_t *answer, struct sl_buf *out);
+int sl_view_services(const json_t *answer, struct sl_buf *out);
+int sl_view_endpoints(const json_t *answer, struct sl_buf *out);
+int sl_view_check(const json_t *answer, struct sl_buf *out);
+int sl_view_netns(const json_t *answer, struct sl_buf *out);
+int sl_view_metrics(const json_t *answer, struct sl_buf *out);
+int sl_view_version(const json_t *answer, struct sl_buf *out);
+
+/* Whether every required check passed. */
+bool sl_check_passed(const json_t *answer);
+
+/* ---- reading an answer ---- */
+
+/* "" when absent. */
+const char *sl_json_text(const json_t *object, const char *key);
+/* 0 when absent. */
+long long sl_json_number(const json_t *object, const char *key);
+/* A cell: the number, empty when absent. */
+void sl_json_number_cell(struct sl_table *t, const json_t *object, const char *key);
+/* A cell: the strings of an array, with ", " between them. */
+void sl_json_list_cell(struct sl_table *t, const json_t *array);
