@@ -91,7 +91,7 @@ static void make_label(struct sl_decoder *dec, json_t *root)
 	/* Longer names than these are errors anyway. */
 	n = (size_t)snprintf(text, sizeof(text), "%.*s%s", (int)(kind.len < 63 ? kind.len : 63),
 			     kind.len ? kind.ptr : "", kind.len && name.len ? " " : "");
-	if (namespace.len)
+	if (name.len && namespace.len)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%.*s/",
 				      (int)(namespace.len < 63 ? namespace.len : 63), namespace.ptr);
 	else if (name.len && !is_cluster_scoped(kind))

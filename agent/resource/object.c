@@ -56,6 +56,16 @@ struct sl_object *sl_object_unref(struct sl_object *o)
 	return NULL;
 }
 
+const char *sl_object_label(const struct sl_object *o, char out[SL_OBJECT_LABEL])
+{
+	bool cluster_scoped = o->meta.namespace.len == 0;
+
+	(void)snprintf(out, SL_OBJECT_LABEL, "%s %.*s%s%.*s", sl_kind_name(o->kind),
+		       SL_STR_ARG(o->meta.namespace), cluster_scoped ? "" : "/",
+		       SL_STR_ARG(o->meta.name)); /* names are limited, see decode.c */
+	return out;
+}
+
 struct sl_str sl_object_annotation(const struct sl_object *o, struct sl_str name)
 {
 	for (uint32_t i = 0; i < o->meta.n_annotations; i++) {

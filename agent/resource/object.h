@@ -53,6 +53,9 @@ struct sl_object *sl_object_ref(struct sl_object *o);
 /* Accepts NULL, returns NULL. */
 struct sl_object *sl_object_unref(struct sl_object *o);
 SL_DEFINE_CLEANUP(struct sl_object *, sl_object_unref)
+#define SL_OBJECT_LABEL 400 /* room for any object's label and NUL */
+/* "HTTPRoute shop/cart", as in diags. Returns out. */
+const char *sl_object_label(const struct sl_object *o, char out[SL_OBJECT_LABEL]);
 /* Value of an annotation, ptr NULL when absent. */
 struct sl_str sl_object_annotation(const struct sl_object *o, struct sl_str name);
 
