@@ -31,7 +31,8 @@ enum {
 };
 
 struct sl_h1_error {
-	uint16_t status; /* what to answer a client: 400, 414, 431, 501, 505; 502 for a response */
+	uint16_t status;    /* what to answer a client: 400, 414, 431, 501, 505; 502 for a response
+			       head */
 	const char *reason; /* static text for the log, e.g. "both Content-Length and ..." */
 };
 

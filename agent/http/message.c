@@ -153,13 +153,3 @@ bool sl_method_idempotent(enum sl_method m)
 		return false;
 	}
 }
-
-int sl_request_set_authority(struct sl_request *r, struct sl_arena *a, struct sl_str authority)
-{
-	int err = sl_headers_set(&r->headers, a, SL_STR("Host"), authority);
-
-	if (err)
-		return err;
-	r->authority = authority;
-	return 0;
-}

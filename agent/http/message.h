@@ -69,7 +69,8 @@ struct sl_request {
 				  * (and an absolute target without a path); empty for CONNECT */
 	struct sl_str query;	 /* raw, without "?"; ptr NULL when there was no "?" */
 	struct sl_str authority; /* of an absolute-form or authority-form target (the Host line is
-				  * made the same), else the Host header; may be empty */
+				  * made the same), else the Host header; may be empty. h1_write
+				  * sends this: who changes one changes the other */
 	struct sl_headers headers; /* without hop-by-hop fields once the codec has taken them out */
 	enum sl_body_kind body;
 	uint64_t content_length; /* SL_BODY_LENGTH */
@@ -93,7 +94,3 @@ struct sl_response {
 	bool keep_alive; /* the server keeps the connection and the end of the message is certain */
 	struct sl_str upgrade; /* of a 101, and of a 426, which must tell; else ptr NULL */
 };
-
-/* Replace the authority and the Host line by it: the two must stay the same, and authority is what
- * h1_write sends. The text is borrowed. Returns 0 or -ENOMEM. */
-int sl_request_set_authority(struct sl_request *r, struct sl_arena *a, struct sl_str authority);

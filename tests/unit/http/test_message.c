@@ -143,19 +143,6 @@ Test(message, failed_allocations_change_nothing)
 	cr_assert_gt(n, 2);
 }
 
-Test(message, authority_and_host_change_together)
-{
-	_cleanup_(sl_arena_deinit) struct sl_arena a = SL_ARENA_INIT(1024);
-	struct sl_request r = {.authority = SL_STR("a")};
-
-	append(&r.headers, &a, "X", "y");
-	cr_assert_eq(sl_request_set_authority(&r, &a, SL_STR("b")), 0);
-	expect(&r.headers, "X:y Host:b ");
-	cr_assert_eq(sl_request_set_authority(&r, &a, SL_STR("c")), 0);
-	expect(&r.headers, "X:y Host:c ");
-	cr_assert(sl_str_eqc(r.authority, "c"));
-}
-
 Test(message, methods_have_a_case)
 {
 	static const struct {
