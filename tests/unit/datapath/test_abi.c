@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Do both compilers lay out the ABI alike, and are the maps made of it? Asks the built object. */
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <criterion/criterion.h>
+#include <stddef.h>
+#include "sluice.skel.h"
+#include "sluice/abi.h"
+
+static struct bpf_object *object;
+
+static void open_object(void)
+{
+	size_t len;
+	const void *elf = sluice_bpf__elf_bytes(&len);
+
+	object = bpf_object__open_mem(elf, len, NULL);
+	cr_assert(object, "the skeleton holds an object");
+}
+
+static void close_object(void)
+{
+	bpf_object__close(object);
+}
+
+TestSuite(abi, .init = open_object, .fini = close_object);
+
+struct field {
+	const char *type, *name;
+	size_t type_bytes, offset, bytes;
+};
+
+#define FIELD(type, member)                                                                        \
+	{#type, #member, sizeof(struct type), offsetof(struct type, member),                       \
+	 sizeof(((struct type *)0)->member)}
+
+static const struct field fields[] = {
+	FIELD(sl_conf, abi_version),	FIELD(sl_conf, policy),
+	FIELD(sl_conf, heartbeat_ns),	FIELD(sl_conf, heartbeat_limit_ns),
+	FIELD(sl_svc_key, addr),	FIELD(sl_svc_key, port),
+	FIELD(sl_svc_key, pad),		FIELD(sl_svc_val, id),
+	FIELD(sl_svc_val, n_endpoints), FIELD(sl_svc_val, policy),
+	FIELD(sl_svc_val, provider),	FIELD(sl_svc_val, pad),
+	FIELD(sl_ep_key, id),		FIELD(sl_ep_key, index),
+	FIELD(sl_ep_val, addr),		FIELD(sl_ep_val, port),
+	FIELD(sl_ep_val, pad),		FIELD(sl_netns_val, port4),
+	FIELD(sl_netns_val, port6),	FIELD(sl_netns_val, n_addr4),
+	FIELD(sl_netns_val, pad),	FIELD(sl_netns_val, source4),
+	FIELD(sl_netns_val, source6),	FIELD(sl_addr_key, netns),
+	FIELD(sl_addr_key, addr),	FIELD(sl_orig, addr),
+	FIELD(sl_orig, via),		FIELD(sl_orig, port),
+	FIELD(sl_orig, via_port),	FIELD(sl_orig, flags),
+	FIELD(sl_orig, cgroup_id),	FIELD(sl_orig, netns),
+	FIELD(sl_flow_key, netns),	FIELD(sl_flow_key, client),
+	FIELD(sl_flow_key, server),	FIELD(sl_flow_key, client_port),
+	FIELD(sl_flow_key, server_port), FIELD(sl_flow_key, pad),
+};
+
+static const struct btf_member *find_member(const struct btf *btf, const struct btf_type *t,
+					    const char *name)
+{
+	const struct btf_member *m = btf_members(t);
+
+	for (int i = 0; i < btf_vlen(t); i++)
+		if (!strcmp(btf__name_by_offset(btf, m[i].name_off), name))
+			return &m[i];
+	return NULL;
+}
+
+Test(abi, fields_lie_where_the_programs_expect_them)
+{
+	const struct btf *btf = bpf_object__btf(object);
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		const struct field *f = &fields[i];
+		int id = btf__find_by_name_kind(btf, f->type, BTF_KIND_STRUCT);
+		const struct btf_type *t = id > 0 ? btf__type_by_id(btf, id) : NULL;
+		const struct btf_member *m = t ? find_member(btf, t, f->name) : NULL;
+
+		cr_expect(m, "%s.%s is in the object's BTF", f->type, f->name);
+		if (!m)
+			continue;
+		cr_expect(t->size == f->type_bytes, "size of %s", f->type);
+		cr_expect(m->offset == f->offset * 8, "offset of %s.%s", f->type, f->name);
+		cr_expect((size_t)btf__resolve_size(btf, m->type) == f->bytes, "size of %s.%s",
+			  f->type, f->name);
+	}
+}
+
+Test(abi, every_byte_of_a_key_is_a_field)
+{
+	static const char *const keys[] = {"sl_svc_key", "sl_ep_key", "sl_addr_key", "sl_flow_key"};
+
+	for (size_t k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
+		size_t sum = 0, size = 0;
+
+		for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+			if (strcmp(fields[i].type, keys[k]) != 0)
+				continue;
+			sum += fields[i].bytes;
+			size = fields[i].type_bytes;
+		}
+		cr_expect(sum == size && size, "%s has no hidden padding", keys[k]);
+	}
+}
+
+struct map {
+	const char *name;
+	enum bpf_map_type type;
+	size_t key_bytes, value_bytes;
+	unsigned flags;
+};
+
+static const struct map maps[] = {
+	{"sl_conf", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct sl_conf), BPF_F_MMAPABLE},
+	{"sl_svc", BPF_MAP_TYPE_HASH, sizeof(struct sl_svc_key), sizeof(struct sl_svc_val),
+	 BPF_F_NO_PREALLOC},
+	{"sl_ep", BPF_MAP_TYPE_HASH, sizeof(struct sl_ep_key), sizeof(struct sl_ep_val),
+	 BPF_F_NO_PREALLOC},
+	{"sl_netns", BPF_MAP_TYPE_HASH, 8, sizeof(struct sl_netns_val), BPF_F_NO_PREALLOC},
+	{"sl_addr", BPF_MAP_TYPE_HASH, sizeof(struct sl_addr_key), 4, BPF_F_NO_PREALLOC},
+	{"sl_orig", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(struct sl_orig), BPF_F_NO_PREALLOC},
+	{"sl_own", BPF_MAP_TYPE_SK_STORAGE, 4, 4, BPF_F_NO_PREALLOC | BPF_F_CLONE},
+	{"sl_flow", BPF_MAP_TYPE_LRU_HASH, sizeof(struct sl_flow_key), sizeof(struct sl_orig), 0},
+	{"sl_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 0},
+	{"sl_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
+	{"sl_seen", BPF_MAP_TYPE_LRU_HASH, 8, 8, 0},
+};
+
+Test(abi, maps_are_made_of_it)
+{
+	size_t n = 0;
+	struct bpf_map *map;
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+		const struct map *want = &maps[i];
+
+		map = bpf_object__find_map_by_name(object, want->name);
+		cr_expect(map, "%s exists", want->name);
+		if (!map)
+			continue;
+		cr_expect(bpf_map__type(map) == want->type, "type of %s", want->name);
+		cr_expect(bpf_map__key_size(map) == want->key_bytes, "key of %s", want->name);
+		cr_expect(bpf_map__value_size(map) == want->value_bytes, "value of %s", want->name);
+		cr_expect(bpf_map__map_flags(map) == want->flags, "flags of %s", want->name);
+	}
+	bpf_object__for_each_map(map, object)
+		n += !bpf_map__is_internal(map);
+	cr_expect(n == sizeof(maps) / sizeof(*maps), "and there are no others");
+}
+
+Test(abi, names_fit_the_kernel)
+{
+	struct bpf_program *prog;
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+		cr_expect(bpf_map__is_internal(map) || strlen(bpf_map__name(map)) < BPF_OBJ_NAME_LEN,
+			  "%s", bpf_map__name(map));
+	bpf_object__for_each_program(prog, object)
+		cr_expect(strlen(bpf_program__name(prog)) < BPF_OBJ_NAME_LEN, "%s",
+			  bpf_program__name(prog));
+}
