@@ -39,9 +39,11 @@ def test_when_every_endpoint_refuses_it_is_503(world):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_close_before_the_answer_is_502(world, kind, method):
     world.base()
-    world.route("r", [m.rule(backends="a")])
+    # Declared, so that no connection was dialled to find out who speaks first.
+    world.add_service("known", [world.a], [m.port(80, 8080, app_protocol="http")])
+    world.route("r", [m.rule(backends="a")], ["known"])
     world.start()
-    r = world.fetch(f"/?{kind}=before", method=method, body=b"x" if method == "POST" else None)
+    r = world.fetch(f"/?{kind}=before", "known", method=method, body=b"x" if method == "POST" else None)
     assert r.status == 502
     assert world.a.backend.stats()["requests"] == 1, "on a fresh connection: no second try"
 

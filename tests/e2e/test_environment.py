@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad surroundings: the agent starts anyway, or says in one line what is missing and ends."""
 import os
+import resource
 import socket
 import stat
 
@@ -38,8 +39,8 @@ def test_version_and_help():
     ["--config", "/x", "--vip-provider", "me"], ["--config", "/x", "--metrics", "nonsense"],
     ["--config", "/x", "--log-level", "loud"], ["--config", "/x", "--heartbeat-limit", "-1"],
 ], ids=lambda a: " ".join(a) or "nothing")
-def test_wrong_command_lines(argv):
-    r = sluiced(*argv)
+def test_wrong_command_lines(argv, tmp_path):
+    r = sluiced(*(str(tmp_path) if word == "/x" else word for word in argv))
     assert r.returncode == 2, r
     assert r.stderr.strip(), "says why"
 
@@ -76,23 +77,26 @@ def test_no_such_cgroup(world, path):
 
 
 def test_bpffs_is_mounted_where_it_is_missing(world):
-    """In a mount namespace of its own, where nothing is mounted at the folder of the pins."""
+    """The tests have a mount namespace of their own: what is mounted here is seen nowhere else."""
+    def mounted():
+        with open("/proc/mounts") as f:
+            return any(line.split()[1] == "/sys/fs/bpf" for line in f)
+    while mounted():
+        netns.umount("/sys/fs/bpf")
     world.base()
     world.route("r", [m.rule(backends="a")])
-    target = os.path.join(world.folder, "bpf")
-    os.mkdir(target)
-    world.bpffs = os.path.join(target, "sluice")
-    # The tests have a mount namespace of their own already: the mount shows here and goes at the end.
+    world.bpffs = f"/sys/fs/bpf/{world.fabric.prefix}"
     world.start()
+    assert mounted()
     assert world.fetch().seen["pod"] == "a"
-    world.agent.stop()
-    world.uninstall()
-    with open("/proc/mounts") as f:
-        mounts = [line.split()[1] for line in f if line.split()[2] == "bpf"]
-    for mount in mounts:
-        if mount.startswith(world.folder):
-            netns.umount(mount)
-    assert any(mount.startswith(world.folder) for mount in mounts)
+
+
+def test_pins_outside_of_bpffs(world):
+    """Anywhere else the file system is not ours to mount: the line says how."""
+    world.base()
+    world.bpffs = os.path.join(world.folder, "plain", "sluice")
+    os.mkdir(os.path.dirname(world.bpffs))
+    ends(world, pattern="mount -t bpf bpf " + os.path.dirname(world.bpffs))
 
 
 def test_pins_of_another_abi_are_replaced(world):
@@ -217,7 +221,9 @@ def test_a_status_file_that_cannot_be_written_stops_nothing(world):
 def test_few_descriptors_cost_connections_and_not_the_agent(world):
     world.base()
     world.route("r", [m.rule(backends="a")])
-    world.start(wrapper=("prlimit", "--nofile=64:64"))
+    world.start()
+    top = max(int(fd) for fd in os.listdir(f"/proc/{world.agent.pid}/fd"))
+    resource.prlimit(world.agent.pid, resource.RLIMIT_NOFILE, (top + 20, top + 20))
 
     def run():
         conns = []

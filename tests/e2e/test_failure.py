@@ -198,8 +198,8 @@ def test_frozen_for_a_moment_nothing_is_lost(world):
 
 @pytest.mark.threads
 def test_kill_and_restart_under_load_costs_only_what_was_open(world):
-    """Figures: requests whose connection the kill cut, and nothing else. At once afterwards new
-    connections go through; none waits."""
+    """Figures: requests whose connection the kill cut, and nothing else; a thread may meet the dying
+    listener once more. At once afterwards new connections go through; none waits."""
     world.base()
     world.route("a", ONLY_A)
     world.start()
@@ -214,7 +214,7 @@ def test_kill_and_restart_under_load_costs_only_what_was_open(world):
     print(f"three kills under load: {result}")
     assert result.n > 50
     assert set(result.statuses) == {200}, result
-    assert len(result.errors) <= 3 * threads, result
+    assert len(result.errors) <= 3 * 2 * threads, result
     assert all("reset" in e.lower() or "Closed" in e or "aborted" in e.lower() for _, e in result.errors), result
     assert result.longest < 5, result
 
@@ -239,7 +239,7 @@ def test_sigstop_under_load(world):
     world.start(heartbeat_limit=500)
     task = world.load(threads=4, timeout=30)
     world.agent.freeze()
-    wait_for(lambda: world.b.backend.stats()["requests"] > 3, what="new connections to go past the frozen agent")
+    wait_for(lambda: world.fetch(timeout=1).seen["pod"] != "a", what="new connections to go past the frozen agent")
     world.agent.thaw()
     wait_for(routed_again(world), what="the agent to be back")
     result = task.stop_and_result()

@@ -77,7 +77,8 @@ def test_pods_that_come_and_go_leave_nothing_behind(mesh):
     before = mesh.agent.n_fds()
     for _ in range(8):
         cycle()
-    wait_for(lambda: mesh.agent.n_fds() <= before, what="descriptors to be closed")
+    # Each worker keeps one of its own namespace from the first time that it enters another.
+    wait_for(lambda: mesh.agent.n_fds() <= before + 2, what="descriptors to be closed")
 
 
 def test_a_name_that_is_used_again(mesh):
