@@ -135,7 +135,11 @@ static bool is_path_prefix(struct sl_str s)
 
 static bool contains(struct sl_str s, struct sl_str part)
 {
-	return s.len >= part.len && memmem(s.ptr, s.len, part.ptr, part.len);
+	for (size_t i = 0; i + part.len <= s.len; i++) {
+		if (sl_str_starts(sl_str_skip(s, i), part))
+			return true;
+	}
+	return false;
 }
 
 static bool ends(struct sl_str s, struct sl_str end)

@@ -34,7 +34,7 @@ struct sl_yaml_doc {
 struct part {
 	json_t *node;
 	size_t cost;   /* bytes of the whole subtree, aliases counted in full */
-	size_t height; /* levels of containers */
+	size_t height; /* levels of containers, its own included */
 };
 
 struct anchor {
@@ -114,6 +114,9 @@ static int parser_error(struct sl_yaml *y)
 	default:
 		break;
 	}
+	/* A key without a colon is noticed where the next line starts. */
+	if (p->context && strcmp(p->context, "while scanning a simple key") == 0)
+		return bad(y, p->context_mark.line + 1, "%s after the key", p->problem);
 	if (has_tab_indent(y->text, line))
 		return bad(y, line, "a tab is used for indentation, YAML allows only spaces");
 	if (p->context)
@@ -387,7 +390,7 @@ static int on_start(struct sl_yaml *y, const yaml_event_t *e, bool mapping)
 	if (y->n_frames == MAX_DEPTH)
 		return bad(y, line, "nested too deep (more than %d levels)", MAX_DEPTH);
 	f = &y->frames[y->n_frames];
-	*f = (struct frame){.part.cost = NODE_COST};
+	*f = (struct frame){.part = {.cost = NODE_COST, .height = 1}};
 	if (add_anchor(y, name, &f->anchor))
 		return -ENOMEM;
 	f->part.node = mapping ? json_object() : json_array();
