@@ -204,7 +204,8 @@ static void acceptable(struct sl_watch *w, uint32_t events)
 			continue;
 		if (errno == EAGAIN)
 			return;
-		/* Out of descriptors or memory: the listener stays readable, so look away for a while. */
+		/* Out of descriptors or memory: the listener stays readable, so look away for a
+		 * while. */
 		sl_timer_arm(x->loop, &x->resume, sl_loop_now(x->loop) + ACCEPT_PAUSE_NS);
 		break;
 	}

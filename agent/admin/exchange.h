@@ -13,9 +13,9 @@
 
 struct sl_exchange;
 
-/* Called when there is new input; all input so far is in @in. Returns false to wait for more, true to
- * send @out (nothing, when it is empty) and close. When @last, no more input will be taken: the limit
- * is reached, or the client ended; false then closes without an answer. */
+/* Called when there is new input; all input so far is in @in. Returns false to wait for more, true
+ * to send @out (nothing, when it is empty) and close. When @last, no more input will be taken: the
+ * limit is reached, or the client ended; false then closes without an answer. */
 typedef bool (*sl_exchange_fn)(void *arg, struct sl_str in, bool last, struct sl_buf *out);
 
 struct sl_exchange_opts {

@@ -58,7 +58,8 @@ static bool take_word(struct sl_str *line, struct sl_str *ret)
 /* method SP target SP HTTP/1.x (RFC 9112 section 3); the query is cut off. */
 static bool parse_request_line(struct sl_str head, struct request *ret)
 {
-	struct sl_str line = {head.ptr, (size_t)((char *)memchr(head.ptr, '\n', head.len) - head.ptr)};
+	struct sl_str line = {head.ptr,
+			      (size_t)((char *)memchr(head.ptr, '\n', head.len) - head.ptr)};
 	struct sl_str target, version;
 	const char *query;
 
@@ -183,7 +184,8 @@ static int listen_at(struct sl_addr *address, int *ret_fd)
 int sl_metrics_http_open(struct sl_loop *loop, const struct sl_metrics_http_opts *opts,
 			 struct sl_metrics_http **ret)
 {
-	_cleanup_(sl_metrics_http_closep) struct sl_metrics_http *h = sl_new(struct sl_metrics_http);
+	_cleanup_(sl_metrics_http_closep) struct sl_metrics_http *h =
+		sl_new(struct sl_metrics_http);
 	struct sl_exchange_opts xopts = {
 		.fn = asked, .arg = h, .max_request_bytes = MAX_HEAD_BYTES};
 	int fd = -1, r;

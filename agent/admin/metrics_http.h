@@ -16,8 +16,8 @@ struct sl_metrics_http;
 typedef const char *(*sl_metrics_http_probe)(void *arg);
 
 struct sl_metrics_http_opts {
-	struct sl_addr address;	    /* port 0: the kernel chooses */
-	struct sl_metrics *metrics; /* borrowed */
+	struct sl_addr address;		   /* port 0: the kernel chooses */
+	struct sl_metrics *metrics;	   /* borrowed */
 	sl_metrics_http_probe not_healthy; /* /healthz: 200 or 503; NULL: always 200 */
 	sl_metrics_http_probe not_ready;   /* /readyz: likewise */
 	void *arg;			   /* of both */

@@ -102,7 +102,8 @@ static bool asked(void *arg, struct sl_str in, bool last, struct sl_buf *out)
 
 static int connect_to(const struct sockaddr_un *sun)
 {
-	_cleanup_(sl_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	_cleanup_(sl_closep) int fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || connect(fd, (const struct sockaddr *)sun, sizeof(*sun)))
 		return -errno;
@@ -143,7 +144,8 @@ static int make_folder(const char *path)
 
 static int listen_at(struct sl_admin *a, int *ret_fd)
 {
-	_cleanup_(sl_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	_cleanup_(sl_closep) int fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	size_t len = strlen(a->path);
 	struct stat st;
@@ -152,7 +154,8 @@ static int listen_at(struct sl_admin *a, int *ret_fd)
 	if (len >= sizeof(sun.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(sun.sun_path, a->path, len + 1);
-	/* The mode of the descriptor becomes the file's: it is never open to others, not even shortly. */
+	/* The mode of the descriptor becomes the file's: it is never open to others, not even
+	 * shortly. */
 	if (fd < 0 || fchmod(fd, 0600))
 		return -errno;
 	r = make_folder(a->path);

@@ -14,12 +14,12 @@ struct sl_metrics;
 
 enum { SL_ADMIN_REFUSED = 1 };
 
-/* Answers a command. Returns 0 with a new reference to an object in *ret; SL_ADMIN_REFUSED with a new
- * reference to a string in *ret, the message for the user; or -errno. @request is borrowed. */
+/* Answers a command. Returns 0 with a new reference to an object in *ret; SL_ADMIN_REFUSED with a
+ * new reference to a string in *ret, the message for the user; or -errno. @request is borrowed. */
 typedef int (*sl_admin_fn)(void *arg, const json_t *request, json_t **ret);
 
 struct sl_admin_opts {
-	const char *path;     /* of the socket; NULL: SL_ADMIN_SOCKET. Its folder is made if need be */
+	const char *path; /* of the socket; NULL: SL_ADMIN_SOCKET. Its folder is made if need be */
 	uint32_t max_clients; /* 0: 64; more wait */
 	uint64_t timeout_ns;  /* for a client to ask and to take the answer; 0: 5 s */
 };

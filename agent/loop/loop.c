@@ -12,8 +12,8 @@
 
 enum { EVENTS_A_ROUND = 256, FIRST_SLOTS = 64, NO_SLOT = -1 };
 
-/* The kernel gets slot and generation back to us, never a pointer: an event of a removed watch finds
- * its slot empty, or taken by a later generation. */
+/* The kernel gets slot and generation back to us, never a pointer: an event of a removed watch
+ * finds its slot empty, or taken by a later generation. */
 struct slot {
 	struct sl_watch *watch; /* NULL: free */
 	uint32_t generation;
@@ -256,7 +256,8 @@ void sl_watch_remove(struct sl_watch *w)
 {
 	if (!w->loop)
 		return;
-	(void)control(w, EPOLL_CTL_DEL, 0); /* fails only when the kernel has forgotten it already */
+	(void)control(w, EPOLL_CTL_DEL,
+		      0); /* fails only when the kernel has forgotten it already */
 	release_slot(w);
 }
 
@@ -289,7 +290,8 @@ void sl_task_queue_next(struct sl_loop *l, struct sl_task *t)
 	if (t->loop)
 		return;
 	t->loop = l;
-	sl_list_append(&l->next_tasks, &t->node);
+	/* Outside of a round the coming one is the next to be called, which must not wait. */
+	sl_list_append(l->in_round ? &l->next_tasks : &l->tasks, &t->node);
 }
 
 void sl_task_cancel(struct sl_task *t)

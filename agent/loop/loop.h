@@ -53,12 +53,12 @@ int sl_loop_new(struct sl_loop **ret);
 /* Everything must have been removed before. Accepts NULL, returns NULL. */
 struct sl_loop *sl_loop_free(struct sl_loop *l);
 
-/* One round: wait until an event, a timer or max_wait_ns (UINT64_MAX: no limit), run callbacks, then
- * due timers, then tasks. May also return after a shorter wait with nothing to run. Not to be called
- * from a callback. Returns 0, or -errno when epoll itself fails (never -EINTR). */
+/* One round: wait until an event, a timer or max_wait_ns (UINT64_MAX: no limit), run callbacks,
+ * then due timers, then tasks. May also return after a shorter wait with nothing to run. Not to be
+ * called from a callback. Returns 0, or -errno when epoll itself fails (never -EINTR). */
 int sl_loop_round(struct sl_loop *l, uint64_t max_wait_ns);
-/* Rounds until sl_loop_stop(); the round in which that is called is finished. A stop that came before
- * counts too. Returns 0, or as sl_loop_round(). */
+/* Rounds until sl_loop_stop(); the round in which that is called is finished. A stop that came
+ * before counts too. Returns 0, or as sl_loop_round(). */
 int sl_loop_run(struct sl_loop *l);
 /* Thread: the loop's own (others post a mail that does it). */
 void sl_loop_stop(struct sl_loop *l);
@@ -70,16 +70,16 @@ uint64_t sl_loop_rounds(const struct sl_loop *l);
 /* events as for epoll_ctl(2), also EPOLLET and EPOLLEXCLUSIVE. w->fn and w->fd are set here.
  * Returns 0 or -errno. */
 int sl_watch_add(struct sl_loop *l, struct sl_watch *w, int fd, uint32_t events, sl_watch_fn fn);
-/* Takes effect at once: an event that is pending in this round and no longer wanted is not delivered.
- * Not for EPOLLEXCLUSIVE (the kernel refuses it). Returns 0 or -errno. */
+/* Takes effect at once: an event that is pending in this round and no longer wanted is not
+ * delivered. Not for EPOLLEXCLUSIVE (the kernel refuses it). Returns 0 or -errno. */
 int sl_watch_modify(struct sl_watch *w, uint32_t events);
 /* No-op when not added. Call before closing the descriptor. */
 void sl_watch_remove(struct sl_watch *w);
 
-/* (Re)arm for an absolute deadline; never fires early, and at most 2 ms late in an idle loop. Timers
- * fire in the order of their deadlines' milliseconds, within one in the order of arming; a deadline
- * that has passed already queues behind what is due. One that is armed by a timer callback fires in
- * a later round at the earliest. Constant time, no allocation. */
+/* (Re)arm for an absolute deadline; never fires early, and at most 2 ms late in an idle loop.
+ * Timers fire in the order of their deadlines' milliseconds, within one in the order of arming; a
+ * deadline that has passed already queues behind what is due. One that is armed by a timer callback
+ * fires in a later round at the earliest. Constant time, no allocation. */
 void sl_timer_arm(struct sl_loop *l, struct sl_timer *t, uint64_t deadline_ns);
 /* No-op when not armed. */
 void sl_timer_cancel(struct sl_timer *t);
@@ -87,6 +87,7 @@ void sl_timer_cancel(struct sl_timer *t);
 /* Run t->fn once after this round's events; queuing a queued task is a no-op. Tasks queued by tasks
  * run in the same round, so work that goes on for long continues from a timer that is due now. */
 void sl_task_queue(struct sl_loop *l, struct sl_task *t);
-/* The same at the end of the coming round, which does not wait: for work that gives the others a turn. */
+/* The same at the end of the coming round, which does not wait: for work that gives the others a
+ * turn. */
 void sl_task_queue_next(struct sl_loop *l, struct sl_task *t);
 void sl_task_cancel(struct sl_task *t);

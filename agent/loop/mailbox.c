@@ -8,7 +8,8 @@
 #include "base/cleanup.h"
 
 struct sl_mailbox {
-	struct sl_mail *head; /* newest first; pushed by any thread, taken as a whole by the receiver */
+	struct sl_mail
+		*head; /* newest first; pushed by any thread, taken as a whole by the receiver */
 	struct sl_watch watch;
 	int fd;
 };
@@ -43,7 +44,8 @@ static void readable(struct sl_watch *w, uint32_t events)
 	struct sl_mailbox *mb = sl_container_of(w, struct sl_mailbox, watch);
 	eventfd_t count;
 
-	/* Before the mail is taken: what is posted after that finds the box empty and rings again. */
+	/* Before the mail is taken: what is posted after that finds the box empty and rings again.
+	 */
 	(void)eventfd_read(mb->fd, &count); /* the count says nothing that head does not */
 	(void)deliver(mb);		    /* a box found empty was emptied by an earlier round */
 }
@@ -87,5 +89,6 @@ void sl_mailbox_post(struct sl_mailbox *mb, struct sl_mail *m)
 					      __ATOMIC_RELAXED));
 	/* m may be gone from here on. A box with mail has been rung for. */
 	if (!head)
-		(void)eventfd_write(mb->fd, 1); /* cannot overflow: one for each time it was empty */
+		(void)eventfd_write(mb->fd,
+				    1); /* cannot overflow: one for each time it was empty */
 }

@@ -6,7 +6,8 @@
 enum { BITS = 6, SLOT_NONE = SL_WHEEL_LEVELS * SL_WHEEL_SLOTS };
 
 _Static_assert(SL_WHEEL_SLOTS == 1 << BITS, "a slot is one digit of a tick");
-_Static_assert(UINT64_MAX / SL_NS_PER_MS < 1ULL << (SL_WHEEL_LEVELS * BITS), "every tick has a level");
+_Static_assert(UINT64_MAX / SL_NS_PER_MS < 1ULL << (SL_WHEEL_LEVELS * BITS),
+	       "every tick has a level");
 
 /* Rounded up, so that nothing fires early. */
 static uint64_t tick_of(uint64_t deadline_ns)
@@ -79,7 +80,8 @@ static bool first_slot(const struct sl_wheel *wh, unsigned *ret_level, unsigned 
 		slot = (unsigned)__builtin_ctzll(wh->occupied[level]);
 		*ret_level = level;
 		*ret_slot = slot;
-		*ret_tick = (wh->tick >> (shift + BITS) << (shift + BITS)) | (uint64_t)slot << shift;
+		*ret_tick = (wh->tick >> (shift + BITS) << (shift + BITS)) | (uint64_t)slot
+										     << shift;
 		return true;
 	}
 	return false;

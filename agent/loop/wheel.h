@@ -2,9 +2,9 @@
 #pragma once
 /*
  * Timer wheel of one loop (private to agent/loop): eight levels of 64 slots, a slot of level k is
- * 64^k milliseconds wide. A timer sits at the level of the highest digit (base 64) in which its tick
- * differs from the wheel's, and moves down when the wheel reaches its slot. Arming and cancelling
- * are a list operation each; nothing is allocated.
+ * 64^k milliseconds wide. A timer sits at the level of the highest digit (base 64) in which its
+ * tick differs from the wheel's, and moves down when the wheel reaches its slot. Arming and
+ * cancelling are a list operation each; nothing is allocated.
  */
 #include "loop/loop.h"
 
@@ -24,6 +24,6 @@ void sl_wheel_add(struct sl_wheel *wh, struct sl_timer *t, uint64_t now_ns);
 void sl_wheel_remove(struct sl_wheel *wh, struct sl_timer *t);
 /* Move what is due at now_ns to the end of wh->due. */
 void sl_wheel_advance(struct sl_wheel *wh, uint64_t now_ns);
-/* When sl_wheel_advance() has work next: no later than the first deadline's millisecond ends, perhaps
- * earlier. UINT64_MAX: never. */
+/* When sl_wheel_advance() has work next: no later than the first deadline's millisecond ends,
+ * perhaps earlier. UINT64_MAX: never. */
 uint64_t sl_wheel_next_ns(const struct sl_wheel *wh);

@@ -22,8 +22,8 @@ static void put(struct line *l, const char *p, size_t n)
 /* Sequence at the start of s as JSON; returns how much of s it was. */
 static size_t escape(struct sl_str s, char ret[8], size_t *ret_len)
 {
-	static const char shorts[][2] = {{'"', '"'},  {'\\', '\\'}, {'\n', 'n'},
-					 {'\r', 'r'}, {'\t', 't'}};
+	static const char shorts[][2] = {
+		{'"', '"'}, {'\\', '\\'}, {'\n', 'n'}, {'\r', 'r'}, {'\t', 't'}};
 	size_t n = sl_utf8_len(s);
 	unsigned char c = (unsigned char)*s.ptr;
 
@@ -86,8 +86,8 @@ static void number(struct line *l, const char *name, uint64_t v)
 	put(l, text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, v));
 }
 
-/* Six names, seven other texts, path, agent and six numbers of twenty digits; for each its key of at
- * most 16 bytes with quotes, colon and comma, and the quotes of the 15 strings. */
+/* Six names, seven other texts, path, agent and six numbers of twenty digits; for each its key of
+ * at most 16 bytes with quotes, colon and comma, and the quotes of the 15 strings. */
 _Static_assert(6 * NAME_MAX_BYTES + 7 * TEXT_MAX_BYTES + PATH_MAX_BYTES + AGENT_MAX_BYTES + 6 * 20 +
 			       21 * (16 + 4) + 15 * 2 + 2 <=
 		       SL_ACCESS_LINE_MAX,

@@ -36,8 +36,8 @@ static int open_output(const char *path, mode_t *ret_type)
 	struct stat st;
 
 	if (strcmp(path, "-") == 0) {
-		/* Opened anew: O_NONBLOCK on the inherited description would reach other processes. A
-		 * socket cannot be opened, but can be written to without waiting. */
+		/* Opened anew: O_NONBLOCK on the inherited description would reach other processes.
+		 * A socket cannot be opened, but can be written to without waiting. */
 		fd = open("/dev/stdout", flags);
 		if (fd < 0)
 			fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
@@ -114,7 +114,8 @@ static ssize_t write_some(const struct sl_access_log *log, const char *p, size_t
 	return r < 0 ? -errno : r;
 }
 
-/* Whole lines, as many as are written together: all of them, but no more than a pipe takes whole. */
+/* Whole lines, as many as are written together: all of them, but no more than a pipe takes whole.
+ */
 static size_t batch(const struct sl_access_log *log, const char *p, size_t n)
 {
 	const char *end;

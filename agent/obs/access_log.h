@@ -2,16 +2,17 @@
 #pragma once
 /*
  * Access log: one JSON object a line for each request and tunnel. Each worker has its own, all
- * append to the same file. Lines collect in a fixed buffer; writing never waits: what a full pipe or
- * disk does not take is dropped and counted. Knows no proxy types; the record is flat. A line is at
- * most 4096 bytes (PIPE_BUF: lines of several workers do not mix in a pipe), long fields are cut.
+ * append to the same file. Lines collect in a fixed buffer; writing never waits: what a full pipe
+ * or disk does not take is dropped and counted. Knows no proxy types; the record is flat. A line is
+ * at most 4096 bytes (PIPE_BUF: lines of several workers do not mix in a pipe), long fields are
+ * cut.
  *
  * Thread: the worker's, but for sl_access_log_dropped().
  */
 #include "base/str.h"
 
-/* Strings are borrowed for the call; empty ones, and numbers marked optional when 0, are left out. Any
- * bytes are fine: what is not UTF-8 is replaced. */
+/* Strings are borrowed for the call; empty ones, and numbers marked optional when 0, are left out.
+ * Any bytes are fine: what is not UTF-8 is replaced. */
 struct sl_access_record {
 	uint64_t start_ns; /* monotonic; shown as wall-clock time */
 	struct sl_str source_namespace, source_pod;
@@ -27,7 +28,8 @@ struct sl_access_record {
 	uint32_t attempts;	/* optional */
 	uint64_t request_bytes, response_bytes;
 	uint64_t duration_ns;
-	uint64_t first_byte_ns; /* optional: from the start to the first byte of the endpoint's answer */
+	uint64_t first_byte_ns; /* optional: from the start to the first byte of the endpoint's
+				   answer */
 	struct sl_str end_reason;
 };
 
@@ -41,8 +43,8 @@ struct sl_access_log *sl_access_log_close(struct sl_access_log *log);
 void sl_access_log_write(struct sl_access_log *log, const struct sl_access_record *record);
 /* Call about every 100 ms; one system call when there is something. NULL log: no-op. */
 void sl_access_log_flush(struct sl_access_log *log);
-/* After the file was renamed: flush to the old one, open the new one. On failure the old one is kept.
- * Returns 0 or -errno. */
+/* After the file was renamed: flush to the old one, open the new one. On failure the old one is
+ * kept. Returns 0 or -errno. */
 int sl_access_log_reopen(struct sl_access_log *log);
 /* Lines lost so far. NULL log: 0. Thread: any. */
 uint64_t sl_access_log_dropped(const struct sl_access_log *log);

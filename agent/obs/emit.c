@@ -47,7 +47,8 @@ static void put_escaped(struct sl_metrics_out *o, struct sl_str s, bool quoted)
 static bool is_name(const char *name)
 {
 	static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_:";
-	static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_:0123456789";
+	static const char rest[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_:0123456789";
 
 	return *name && strchr(first, *name) && !name[strspn(name, rest)];
 }
@@ -67,8 +68,8 @@ void sl_emit_family(struct sl_metrics_out *o, const char *name, const char *help
 	put(o, SL_STR("\n"));
 }
 
-void sl_emit_sample(struct sl_metrics_out *o, const char *suffix, const struct sl_metric_label *labels,
-		    size_t n_labels, const char *value)
+void sl_emit_sample(struct sl_metrics_out *o, const char *suffix,
+		    const struct sl_metric_label *labels, size_t n_labels, const char *value)
 {
 	assert(o->family);
 	put(o, sl_str_from(o->family));
@@ -110,8 +111,8 @@ void sl_metrics_out_family(struct sl_metrics_out *o, const char *name, const cha
 	sl_emit_family(o, name, help, type == SL_METRIC_COUNTER ? "counter" : "gauge");
 }
 
-void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
-			uint64_t value)
+void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *labels,
+			size_t n_labels, uint64_t value)
 {
 	char text[NUMBER_TEXT];
 
@@ -119,8 +120,8 @@ void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *
 	sl_emit_sample(o, "", labels, n_labels, text);
 }
 
-void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
-		       uint64_t ns)
+void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *labels,
+		       size_t n_labels, uint64_t ns)
 {
 	char text[NUMBER_TEXT];
 
@@ -128,8 +129,8 @@ void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *l
 	sl_emit_sample(o, "", labels, n_labels, text);
 }
 
-void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
-		       const struct sl_histogram_cells *cells)
+void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_metric_label *labels,
+		       size_t n_labels, const struct sl_histogram_cells *cells)
 {
 	struct sl_metric_label with_le[SL_SERIES_MAX_LABELS + 1];
 	char text[NUMBER_TEXT], le[NUMBER_TEXT];
@@ -143,7 +144,8 @@ void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_metric_label *l
 		sum += cells->buckets[i];
 		if (i < SL_HISTOGRAM_BUCKETS)
 			format_seconds(le, sl_histogram_bounds_ns[i]);
-		with_le[n_labels].value = i < SL_HISTOGRAM_BUCKETS ? sl_str_from(le) : SL_STR("+Inf");
+		with_le[n_labels].value =
+			i < SL_HISTOGRAM_BUCKETS ? sl_str_from(le) : SL_STR("+Inf");
 		format_u64(text, sum);
 		sl_emit_sample(o, "_bucket", with_le, n_labels + 1, text);
 	}

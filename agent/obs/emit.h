@@ -13,11 +13,11 @@ struct sl_metrics_out {
 /* As sl_metrics_out_family(), for any type. */
 void sl_emit_family(struct sl_metrics_out *o, const char *name, const char *help, const char *type);
 /* One sample: family name and suffix, labels, value as text. */
-void sl_emit_sample(struct sl_metrics_out *o, const char *suffix, const struct sl_metric_label *labels,
-		    size_t n_labels, const char *value);
+void sl_emit_sample(struct sl_metrics_out *o, const char *suffix,
+		    const struct sl_metric_label *labels, size_t n_labels, const char *value);
 /* All lines of one label set; counts are not cumulative. n_labels at most SL_SERIES_MAX_LABELS. */
-void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
-		       const struct sl_histogram_cells *cells);
+void sl_emit_histogram(struct sl_metrics_out *o, const struct sl_metric_label *labels,
+		       size_t n_labels, const struct sl_histogram_cells *cells);
 
 /* Upper bounds of the buckets, in nanoseconds. */
 extern const uint64_t sl_histogram_bounds_ns[SL_HISTOGRAM_BUCKETS];

@@ -115,7 +115,8 @@ struct sl_metrics_shard *sl_metrics_shard(struct sl_metrics *m, uint32_t worker)
 
 int sl_metrics_add_source(struct sl_metrics *m, sl_metrics_source_fn fn, void *arg)
 {
-	struct sl_metrics_source *sources = sl_reallocarray(m->sources, m->n_sources + 1, sizeof(*sources));
+	struct sl_metrics_source *sources =
+		sl_reallocarray(m->sources, m->n_sources + 1, sizeof(*sources));
 
 	if (!sources)
 		return -ENOMEM;

@@ -2,34 +2,41 @@
 #pragma once
 /*
  * Metrics: each worker counts in a shard of its own, which the control thread reads at any time;
- * rendering adds the shards up in the Prometheus text format 0.0.4. Values are written by one thread
- * with relaxed stores: no locks, no shared cache lines. Knows no proxy types. Nothing here grows
- * without bound: past the limit of series, requests are counted under labels "other".
+ * rendering adds the shards up in the Prometheus text format 0.0.4. Values are written by one
+ * thread with relaxed stores: no locks, no shared cache lines. Knows no proxy types. Nothing here
+ * grows without bound: past the limit of series, requests are counted under labels "other".
  */
 #include <stdbool.h>
 #include "base/buf.h"
 #include "obs/end_reason.h"
 
-/* Counters of one family stand together; the table in metrics.c says names, labels and help. */
+/* Counters of one family stand together; the table in render.c has names, labels and help. */
 enum sl_counter {
-	SL_COUNTER_CONNS_ACCEPTED,    /* sluice_connections_total{result="accepted"} */
-	SL_COUNTER_CONNS_HANDED_OVER, /* {result="handed_over"}: accepted here, served by another worker */
-	SL_COUNTER_CONNS_NOT_STEERED, /* {result="not_steered"}: somebody called the listener itself */
-	SL_COUNTER_CONNS_REFUSED,     /* {result="refused"}: a limit, or out of memory or descriptors */
-	SL_COUNTER_TUNNELS,	      /* sluice_tunnels_total */
-	SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED, /* sluice_bytes_total{side=...,direction=...} */
+	/* sluice_connections_total, by what became of them at accept */
+	SL_COUNTER_CONNS_ACCEPTED,
+	SL_COUNTER_CONNS_HANDED_OVER, /* accepted here, served by another worker */
+	SL_COUNTER_CONNS_NOT_STEERED, /* somebody called the listener itself */
+	SL_COUNTER_CONNS_REFUSED,     /* a limit, or out of memory or descriptors */
+	/* sluice_tunnels_total */
+	SL_COUNTER_TUNNELS,
+	/* sluice_bytes_total */
+	SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED,
 	SL_COUNTER_BYTES_DOWNSTREAM_SENT,
 	SL_COUNTER_BYTES_UPSTREAM_RECEIVED,
 	SL_COUNTER_BYTES_UPSTREAM_SENT,
-	SL_COUNTER_CONNECTS_OK, /* sluice_upstream_connects_total{result=...} */
+	/* sluice_upstream_connects_total */
+	SL_COUNTER_CONNECTS_OK,
 	SL_COUNTER_CONNECTS_REFUSED,
 	SL_COUNTER_CONNECTS_TIMEOUT,
 	SL_COUNTER_CONNECTS_FAILED, /* any other error */
-	SL_COUNTER_POOL_REUSED, /* sluice_upstream_pool_takes_total{result="reused"} */
-	SL_COUNTER_POOL_MISSED, /* {result="missed"}: nothing idle, a new connection is needed */
-	SL_COUNTER_RETRIES_CONNECT, /* sluice_upstream_retries_total{reason="connect_failed"} */
-	SL_COUNTER_RETRIES_STALE, /* {reason="stale"}: a pooled connection had closed */
-	SL_COUNTER_ACCESS_LOG_DROPPED, /* sluice_access_log_dropped_total; see sl_metrics_set() */
+	/* sluice_upstream_pool_takes_total */
+	SL_COUNTER_POOL_REUSED,
+	SL_COUNTER_POOL_MISSED, /* nothing idle: a new connection is needed */
+	/* sluice_upstream_retries_total */
+	SL_COUNTER_RETRIES_CONNECT,
+	SL_COUNTER_RETRIES_STALE, /* a pooled connection had closed */
+	/* sluice_access_log_dropped_total; see sl_metrics_set() */
+	SL_COUNTER_ACCESS_LOG_DROPPED,
 	SL_COUNTER_MAX,
 };
 
@@ -44,7 +51,7 @@ enum sl_gauge {
 
 enum sl_histogram {
 	SL_HISTOGRAM_CONNECT,	 /* sluice_upstream_connect_duration_seconds */
-	SL_HISTOGRAM_FIRST_BYTE, /* sluice_upstream_first_byte_seconds: request sent to answer begun */
+	SL_HISTOGRAM_FIRST_BYTE, /* sluice_upstream_first_byte_seconds: from request to answer */
 	SL_HISTOGRAM_MAX,
 };
 
@@ -156,11 +163,11 @@ struct sl_metric_label {
 void sl_metrics_out_family(struct sl_metrics_out *o, const char *name, const char *help,
 			   enum sl_metric_type type);
 /* A sample of the family begun last. Errors are kept and come back from sl_metrics_render(). */
-void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
-			uint64_t value);
+void sl_metrics_out_u64(struct sl_metrics_out *o, const struct sl_metric_label *labels,
+			size_t n_labels, uint64_t value);
 /* Nanoseconds, shown as seconds. */
-void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *labels, size_t n_labels,
-		       uint64_t ns);
+void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *labels,
+		       size_t n_labels, uint64_t ns);
 
 /* Called in each rendering, in the order of adding. */
 typedef void (*sl_metrics_source_fn)(struct sl_metrics_out *o, void *arg);

@@ -33,5 +33,5 @@ struct sl_metrics {
 /* The sum over all shards of the u64 at this offset of each. */
 uint64_t sl_metrics_sum(const struct sl_metrics *m, size_t offset);
 
-#define SL_METRICS_SUM(m, member, index)                                                           \
+#define SL_METRICS_SUM(m, member, index) \
 	sl_metrics_sum((m), offsetof(struct sl_metrics_shard, member) + (index) * sizeof(uint64_t))

@@ -13,7 +13,13 @@ struct cell_desc {
 	struct sl_metric_label labels[MAX_CELL_LABELS];
 };
 
-#define LABEL(name, value) {name, {value, sizeof(value) - 1}}
+#define LABEL(name, value)                       \
+	{                                        \
+		name,                            \
+		{                                \
+			value, sizeof(value) - 1 \
+		}                                \
+	}
 
 static const struct cell_desc counters[] = {
 	[SL_COUNTER_CONNS_ACCEPTED] = {"sluice_connections_total",
@@ -24,10 +30,10 @@ static const struct cell_desc counters[] = {
 	[SL_COUNTER_CONNS_REFUSED] = {.labels = {LABEL("result", "refused")}},
 	[SL_COUNTER_TUNNELS] = {"sluice_tunnels_total",
 				"Connections that were passed on without looking inside."},
-	[SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED] = {"sluice_bytes_total",
-						  "Bytes received and sent, by the side of the agent.",
-						  {LABEL("side", "downstream"),
-						   LABEL("direction", "received")}},
+	[SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED] =
+		{"sluice_bytes_total",
+		 "Bytes received and sent, by the side of the agent.",
+		 {LABEL("side", "downstream"), LABEL("direction", "received")}},
 	[SL_COUNTER_BYTES_DOWNSTREAM_SENT] = {.labels = {LABEL("side", "downstream"),
 							 LABEL("direction", "sent")}},
 	[SL_COUNTER_BYTES_UPSTREAM_RECEIVED] = {.labels = {LABEL("side", "upstream"),
@@ -51,7 +57,8 @@ static const struct cell_desc counters[] = {
 	[SL_COUNTER_ACCESS_LOG_DROPPED] = {"sluice_access_log_dropped_total",
 					   "Access log lines lost to a full pipe or disk."},
 };
-_Static_assert(sizeof(counters) / sizeof(*counters) == SL_COUNTER_MAX, "every counter is described");
+_Static_assert(sizeof(counters) / sizeof(*counters) == SL_COUNTER_MAX,
+	       "every counter is described");
 
 static const struct cell_desc gauges[] = {
 	[SL_GAUGE_CONNS] = {"sluice_connections_active", "Connections of clients that are open."},
@@ -76,9 +83,8 @@ _Static_assert(sizeof(histograms) / sizeof(*histograms) == SL_HISTOGRAM_MAX,
 	       "every histogram is described");
 
 static const char *const label_names[SL_REQUEST_LABELS] = {
-	[SL_REQUEST_SERVICE] = "service", [SL_REQUEST_ROUTE] = "route",
-	[SL_REQUEST_RULE] = "rule",	  [SL_REQUEST_BACKEND] = "backend",
-	[SL_REQUEST_CODE] = "code",
+	[SL_REQUEST_SERVICE] = "service", [SL_REQUEST_ROUTE] = "route", [SL_REQUEST_RULE] = "rule",
+	[SL_REQUEST_BACKEND] = "backend", [SL_REQUEST_CODE] = "code",
 };
 
 static size_t count_labels(const struct cell_desc *d)
@@ -191,7 +197,8 @@ static int compare_merged(const void *a, const void *b)
 	return r;
 }
 
-/* All of the map in the order of labels, so that two renderings can be compared. NULL: no memory. */
+/* All of the map in the order of labels, so that two renderings can be compared. NULL: no memory.
+ */
 static struct merged **sorted(struct merge *mg)
 {
 	struct merged **list = sl_arena_new_n(&mg->arena, struct merged *, mg->by_key.n + 1);
@@ -234,7 +241,8 @@ static void render_series(struct sl_metrics_out *o, const struct merged *d, uint
 	if (n_labels == SL_REQUEST_LABELS)
 		sl_metrics_out_u64(o, labels, n_labels, d->values[0]);
 	else
-		sl_emit_histogram(o, labels, n_labels, (const struct sl_histogram_cells *)d->values);
+		sl_emit_histogram(o, labels, n_labels,
+				  (const struct sl_histogram_cells *)d->values);
 }
 
 static void render_requests(struct sl_metrics_out *o, const struct sl_metrics *m)
@@ -251,7 +259,8 @@ static void render_requests(struct sl_metrics_out *o, const struct sl_metrics *m
 				      SL_METRIC_COUNTER);
 		for (; *list; list++)
 			render_series(o, *list, requests.n_labels);
-		r = merge_shards(&durations, m, offsetof(struct sl_metrics_shard, durations), &list);
+		r = merge_shards(&durations, m, offsetof(struct sl_metrics_shard, durations),
+				 &list);
 	}
 	if (!r) {
 		sl_emit_family(o, "sluice_request_duration_seconds",

@@ -16,7 +16,8 @@ struct sl_series_table {
 
 SL_DEFINE_CLEANUP(struct sl_series_table *, sl_series_table_free)
 
-/* In front of the text: a byte for the number of labels, two for the length of each, low byte first. */
+/* In front of the text: a byte for the number of labels, two for the length of each, low byte
+ * first. */
 enum { KEY_HEAD = 1, MAX_KEY = KEY_HEAD + SL_SERIES_MAX_LABELS * (2 + SL_SERIES_MAX_LABEL_BYTES) };
 
 static struct sl_str build_key(const struct sl_str *labels, uint32_t n, char out[MAX_KEY])

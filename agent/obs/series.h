@@ -9,7 +9,8 @@
 
 enum {
 	SL_SERIES_MAX_LABELS = 5,
-	SL_SERIES_MAX_LABEL_BYTES = 640, /* kind, namespace and name of a route fit; longer ones are cut */
+	SL_SERIES_MAX_LABEL_BYTES =
+		640, /* kind, namespace and name of a route fit; longer ones are cut */
 };
 
 struct sl_series {

@@ -34,8 +34,8 @@ static int open_socket(const char *path, int *ret_fd, char message[SL_CTL_MESSAG
 				       "(-s chooses another socket)",
 				       path);
 		else
-			(void)snprintf(message, SL_CTL_MESSAGE, "cannot reach the agent at %s: %s", path,
-				       sl_strerror(r));
+			(void)snprintf(message, SL_CTL_MESSAGE, "cannot reach the agent at %s: %s",
+				       path, sl_strerror(r));
 		return r;
 	}
 	*ret_fd = sl_take_fd(&fd);
@@ -76,7 +76,8 @@ static int receive_all(int fd, struct sl_buf *in)
 /* The answer, or what it says about an error. */
 static int parse(const struct sl_buf *in, json_t **ret, char message[SL_CTL_MESSAGE])
 {
-	json_auto_t *answer = json_loadb(sl_buf_len(in) ? sl_buf_ptr(in) : "", sl_buf_len(in), 0, NULL);
+	json_auto_t *answer =
+		json_loadb(sl_buf_len(in) ? sl_buf_ptr(in) : "", sl_buf_len(in), 0, NULL);
 	const json_t *error = json_object_get(answer, "error");
 	const char *text = json_string_value(json_object_get(error, "message"));
 

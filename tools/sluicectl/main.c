@@ -21,13 +21,14 @@ static const struct command commands[] = {
 	 "Version, configuration, connections, datapath, problems of objects, and all routes.\n",
 	 sl_view_status, NULL},
 	{"services", "Services, and which of their ports are routed",
-	 "READY is ready endpoints of all. ROUTED says whether connections to the port go through the\n"
-	 "agent; ON-FAILURE what happens to them when the agent is away: open (they go on without it)\n"
-	 "or closed (they are refused).\n",
+	 "READY is ready endpoints of all. ROUTED says whether connections to the port go\n"
+	 "through the agent; ON-FAILURE what happens to them when the agent is away: open (they "
+	 "go\n"
+	 "on without it) or closed (they are refused).\n",
 	 sl_view_services, NULL},
 	{"routes", "routes with their conditions",
-	 "A row for each parent of a route. ACCEPTED and RESOLVEDREFS are the conditions of Gateway\n"
-	 "API; PROBLEM says what is wrong when they are not True.\n",
+	 "A row for each parent of a route. ACCEPTED and RESOLVEDREFS are the conditions of\n"
+	 "Gateway API; PROBLEM says what is wrong when they are not True.\n",
 	 sl_view_routes, NULL},
 	{"endpoints", "endpoints of the Services that routes use", "", sl_view_endpoints, NULL},
 	{"check", "what this node's kernel offers, and what is missing",
@@ -48,12 +49,13 @@ struct args {
 
 static void print_options(FILE *f)
 {
-	fprintf(f, "Options:\n"
-		   "  -o, --output table|json  for people (default), or the agent's answer as it is\n"
-		   "  -s, --socket PATH        the agent's admin socket (default %s)\n"
-		   "  -h, --help               this text\n"
-		   "  -V, --version            the version of sluicectl alone\n"
-		   "\nExit status: 0 done, 1 the agent cannot be reached or reports an error, 2 usage.\n",
+	fprintf(f,
+		"Options:\n"
+		"  -o, --output table|json  for people (default), or the agent's answer as it is\n"
+		"  -s, --socket PATH        the agent's admin socket (default %s)\n"
+		"  -h, --help               this text\n"
+		"  -V, --version            the version of sluicectl alone\n"
+		"\nExit status: 0 done, 1 the agent is not reached or reports an error, 2 usage.\n",
 		SL_ADMIN_SOCKET);
 }
 
@@ -95,8 +97,10 @@ enum { RUN = -1 };
 static int parse_args(int argc, char **argv, struct args *ret)
 {
 	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'}, {"socket", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'V'},
+		{"output", required_argument, NULL, 'o'},
+		{"socket", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
 	bool help = false;
@@ -157,7 +161,8 @@ static int show(const struct args *args, const json_t *answer)
 		fprintf(stderr, "sluicectl: cannot write: %s\n", sl_strerror(r));
 		return EXIT_FAILURE;
 	}
-	return args->command->passed && !args->command->passed(answer) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return args->command->passed && !args->command->passed(answer) ? EXIT_FAILURE
+								       : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)

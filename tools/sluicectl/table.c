@@ -24,7 +24,8 @@ int sl_text_append(struct sl_buf *out, const char *text)
 		bool c1 = n == 2 && c == 0xc2 && (unsigned char)s.ptr[1] < 0xa0;
 
 		if (!n || c1 || c < 0x20 || c == 0x7f)
-			r = sl_buf_append_str(out, c == '\n' || c == '\t' ? SL_STR(" ") : SL_STR("?"));
+			r = sl_buf_append_str(out,
+					      c == '\n' || c == '\t' ? SL_STR(" ") : SL_STR("?"));
 		else
 			r = sl_buf_append(out, s.ptr, n);
 		s = sl_str_skip(s, n ? n : 1);
@@ -94,7 +95,8 @@ static int put(struct sl_buf *out, const char *text, size_t width)
 }
 
 /* cells: those of one row behind each other, or NULL for the titles. */
-static int put_row(const struct sl_table *t, const size_t *widths, const char *cells, struct sl_buf *out)
+static int put_row(const struct sl_table *t, const size_t *widths, const char *cells,
+		   struct sl_buf *out)
 {
 	size_t last = 0;
 	int r = 0;

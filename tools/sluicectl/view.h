@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The views: an answer of the agent (see sluice/admin.h) as text for people. Pure functions; members
- * that are absent, or of another type than announced, show as empty. Each returns 0 or -ENOMEM.
+ * The views: an answer of the agent (see sluice/admin.h) as text for people. Pure functions;
+ * members that are absent, or of another type than announced, show as empty. Each returns 0 or
+ * -ENOMEM.
  */
 #include <jansson.h>
 #include "base/buf.h"

@@ -41,7 +41,8 @@ static void problem_cell(struct sl_table *t, const json_t *conditions)
 
 	json_array_foreach (conditions, i, c) {
 		const char *type = sl_json_text(c, "type"), *message = sl_json_text(c, "message");
-		bool wants_true = strcmp(type, "Accepted") == 0 || strcmp(type, "ResolvedRefs") == 0;
+		bool wants_true =
+			strcmp(type, "Accepted") == 0 || strcmp(type, "ResolvedRefs") == 0;
 		bool is_true = strcmp(sl_json_text(c, "status"), "True") == 0;
 
 		if (r || is_true == wants_true)
@@ -60,8 +61,8 @@ static void row(struct sl_table *t, const json_t *route, const json_t *parent)
 {
 	const json_t *conditions = json_object_get(parent, "conditions");
 
-	sl_table_printf(t, "%s/%s/%s", sl_json_text(route, "kind"), sl_json_text(route, "namespace"),
-			sl_json_text(route, "name"));
+	sl_table_printf(t, "%s/%s/%s", sl_json_text(route, "kind"),
+			sl_json_text(route, "namespace"), sl_json_text(route, "name"));
 	if (parent)
 		parent_cell(t, route, parent);
 	else

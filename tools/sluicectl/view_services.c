@@ -6,7 +6,8 @@ static void port_row(struct sl_table *t, const json_t *service, const json_t *po
 {
 	const char *name = sl_json_text(port, "name");
 
-	sl_table_printf(t, "%s/%s", sl_json_text(service, "namespace"), sl_json_text(service, "name"));
+	sl_table_printf(t, "%s/%s", sl_json_text(service, "namespace"),
+			sl_json_text(service, "name"));
 	sl_json_list_cell(t, json_object_get(service, "clusterIPs"));
 	if (!port) {
 		for (int i = 0; i < 5; i++)

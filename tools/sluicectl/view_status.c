@@ -9,7 +9,7 @@ struct facts {
 };
 
 __attribute__((format(printf, 3, 4))) static void fact(struct facts *f, const char *name,
-							const char *fmt, ...)
+						       const char *fmt, ...)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	va_list ap;

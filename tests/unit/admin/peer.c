@@ -10,7 +10,8 @@
 
 static void start(struct peer *p, const struct sockaddr *sa, socklen_t len)
 {
-	*p = (struct peer){.fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+	*p = (struct peer){
+		.fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
 	cr_assert_geq(p->fd, 0);
 	cr_assert(connect(p->fd, sa, len) == 0 || errno == EINPROGRESS, "connect: %d", errno);
 }

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "obs/metrics.h"
 #include "peer.h"
+#include "../../lib/leak.h"
 
 static struct sl_loop *loop;
 static struct sl_metrics *metrics;
@@ -95,7 +96,8 @@ Test(metrics_http, paths_and_methods)
 		{"GET /readyz?verbose HTTP/1.1\n\n", "HTTP/1.1 200 OK\r\n", "\r\n\r\nok\n"},
 		{"HEAD /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "\r\n\r\n"},
 		{"GET /metrics HTTP/1.1\r\n\r\n",
-		 "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n", "\n"},
+		 "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+		 "\n"},
 		{"HEAD /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "\r\n\r\n"},
 		{"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 ", "\n"},
 		{"GET /metrics/ HTTP/1.1\r\n\r\n", "HTTP/1.1 404 ", "\n"},
@@ -227,4 +229,5 @@ Test(metrics_http, a_failed_allocation_is_survived)
 		peer_close(&p);
 	}
 	check_answer("GET /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 200 ", "ok\n");
+	check_leaks();
 }

@@ -14,6 +14,7 @@
 #include "obs/metrics.h"
 #include "peer.h"
 #include "sluice/admin.h"
+#include "../../lib/leak.h"
 
 static char dir[] = "/tmp/sl-admin-XXXXXX", path[80];
 static struct sl_loop *loop;
@@ -96,7 +97,8 @@ Test(server, one_line_in_one_document_out)
 	static const struct {
 		const char *question, *answer;
 	} cases[] = {
-		{"{\"command\":\"echo\",\"value\":[1,\"\xc3\xa4\"]}\n", "{\"echo\":[1,\"\xc3\xa4\"]}\n"},
+		{"{\"command\":\"echo\",\"value\":[1,\"\xc3\xa4\"]}\n",
+		 "{\"echo\":[1,\"\xc3\xa4\"]}\n"},
 		{"{\"command\":\"version\"}\n", "{\"version\":\"" SL_VERSION "\"}\n"},
 		{" {\"command\":\"version\"}\r\nignored", "{\"version\":\"" SL_VERSION "\"}\n"},
 		{"{\"command\":\"refuse\"}\n", "{\"error\":{\"message\":\"not \\\"now\\\"\"}}\n"},
@@ -104,9 +106,11 @@ Test(server, one_line_in_one_document_out)
 		 "{\"error\":{\"message\":\"No such file or directory\"}}\n"},
 		{"{\"command\":\"nothing\"}\n",
 		 "{\"error\":{\"message\":\"unknown command 'nothing'\"}}\n"},
-		{"{\"command\":7}\n", "{\"error\":{\"message\":\"the request has no \\\"command\\\"\"}}\n"},
+		{"{\"command\":7}\n",
+		 "{\"error\":{\"message\":\"the request has no \\\"command\\\"\"}}\n"},
 		{"[]\n", "{\"error\":{\"message\":\"the request has no \\\"command\\\"\"}}\n"},
-		{"\n", "{\"error\":{\"message\":\"the request is not a JSON object on one line\"}}\n"},
+		{"\n",
+		 "{\"error\":{\"message\":\"the request is not a JSON object on one line\"}}\n"},
 		{"{\"command\":\n\"version\"}\n",
 		 "{\"error\":{\"message\":\"the request is not a JSON object on one line\"}}\n"},
 		{"{\"command\":\"version\",\"command\":\"version\"}\n",
@@ -149,15 +153,17 @@ Test(server, a_question_without_end_is_refused)
 		peer_step(&p, loop);
 	peer_finish(&p, loop);
 	cr_assert_eq(p.error, 0);
-	cr_assert_str_eq(sl_buf_ptr(&p.got), "{\"error\":{\"message\":\"the request is too long\"}}\n");
+	cr_assert_str_eq(sl_buf_ptr(&p.got),
+			 "{\"error\":{\"message\":\"the request is too long\"}}\n");
 	peer_close(&p);
 	/* The client ends before its line does. */
 	peer_connect_unix(&p, path);
 	peer_send(&p, "{}", 2);
 	shutdown(p.fd, SHUT_WR);
 	peer_finish(&p, loop);
-	cr_assert_str_eq(sl_buf_ptr(&p.got),
-			 "{\"error\":{\"message\":\"the request does not end with a line feed\"}}\n");
+	cr_assert_str_eq(
+		sl_buf_ptr(&p.got),
+		"{\"error\":{\"message\":\"the request does not end with a line feed\"}}\n");
 	peer_close(&p);
 	/* It says nothing at all. */
 	peer_connect_unix(&p, path);
@@ -392,4 +398,5 @@ Test(server, a_failed_allocation_is_survived)
 		peer_close(&p);
 	}
 	check_answer("{\"command\":\"version\"}\n", "{\"version\":\"" SL_VERSION "\"}\n");
+	check_leaks();
 }

@@ -40,8 +40,8 @@ TestSuite(sluicectl, .init = setup, .fini = teardown);
 
 static int answer_routes(void *arg, const json_t *request, json_t **ret)
 {
-	*ret = json_pack("{s:[{s:s,s:s,s:s}]}", "routes", "kind", "HTTPRoute", "namespace", "shop", "name",
-			 "cart");
+	*ret = json_pack("{s:[{s:s,s:s,s:s}]}", "routes", "kind", "HTTPRoute", "namespace", "shop",
+			 "name", "cart");
 	return 0;
 }
 
@@ -136,8 +136,10 @@ Test(sluicectl, json_as_the_agent_said_it)
 {
 	start();
 	RUN("routes", "-o", "json", "-s", path);
-	check_run(0, "{\n  \"routes\": [\n    {\n      \"kind\": \"HTTPRoute\",\n"
-		     "      \"namespace\": \"shop\",\n      \"name\": \"cart\"\n    }\n  ]\n}\n", "");
+	check_run(0,
+		  "{\n  \"routes\": [\n    {\n      \"kind\": \"HTTPRoute\",\n"
+		  "      \"namespace\": \"shop\",\n      \"name\": \"cart\"\n    }\n  ]\n}\n",
+		  "");
 }
 
 Test(sluicectl, an_error_of_the_agent_is_told)
@@ -162,8 +164,10 @@ Test(sluicectl, no_agent_is_said_plainly)
 {
 	char want[200];
 
-	(void)snprintf(want, sizeof(want), "sluicectl: the agent is not running: nobody listens at %s "
-					   "(-s chooses another socket)\n", path);
+	(void)snprintf(want, sizeof(want),
+		       "sluicectl: the agent is not running: nobody listens at %s "
+		       "(-s chooses another socket)\n",
+		       path);
 	RUN("check", "-s", path);
 	check_run(1, "", want);
 	/* A socket that a dead agent left behind. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "base/alloc.h"
 #include "sluicectl/table.h"
+#include "../../lib/leak.h"
 
 static const char *const titles[] = {"NAME", "PORT", "MESSAGE"};
 static struct sl_table table;
@@ -85,7 +86,8 @@ Test(table, width_counts_characters)
 
 Test(table, a_terminal_is_not_driven_by_content)
 {
-	sl_table_add(&table, "a\x1b[31mb\x7f\xc2\x9b" "c");
+	sl_table_add(&table, "a\x1b[31mb\x7f\xc2\x9b"
+			     "c");
 	sl_table_add(&table, "1\n2\t3\r");
 	sl_table_add(&table, "\xff\xc2");
 	cr_assert_str_eq(rendered(), "NAME        PORT    MESSAGE\n"
@@ -110,4 +112,5 @@ Test(table, a_failed_allocation_is_reported)
 	}
 	cr_assert_eq(sl_buf_append(&out, "", 1), 0);
 	cr_assert_str_eq(sl_buf_ptr(&out), "NAME  PORT  MESSAGE\na     7     b\n");
+	check_leaks();
 }

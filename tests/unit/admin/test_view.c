@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "base/alloc.h"
 #include "sluicectl/view.h"
+#include "../../lib/leak.h"
 
 typedef int (*view_fn)(const json_t *answer, struct sl_buf *out);
 
@@ -12,7 +13,7 @@ typedef int (*view_fn)(const json_t *answer, struct sl_buf *out);
 	"{'type':'Accepted','status':'True','reason':'Accepted','message':''},"                    \
 	"{'type':'ResolvedRefs','status':'False','reason':'BackendNotFound',"                      \
 	"'message':'Service shop/v3 does not exist'},"                                             \
-	"{'type':'PartiallyInvalid','status':'True','reason':'UnsupportedValue','message':'x'}]},"  \
+	"{'type':'PartiallyInvalid','status':'True','reason':'UnsupportedValue','message':'x'}]}," \
 	"{'parentRef':{'kind':'Service','namespace':'web','name':'front'},'controllerName':'c',"   \
 	"'conditions':[{'type':'Accepted','status':'True','reason':'Accepted','message':''},"      \
 	"{'type':'ResolvedRefs','status':'True','reason':'ResolvedRefs','message':''},"            \
@@ -27,17 +28,21 @@ static const struct {
 	const char *text;
 } cases[] = {
 	{"routes", sl_view_routes, "{" ROUTES "}",
-	 "ROUTE                PARENT                ACCEPTED  RESOLVEDREFS  RULES  REQUESTS  PROBLEM\n"
+	 "ROUTE                PARENT                ACCEPTED  RESOLVEDREFS  RULES  REQUESTS  "
+	 "PROBLEM\n"
 	 "HTTPRoute/shop/cart  Service/shop/cart:80  True      False         2      12        "
 	 "BackendNotFound: Service shop/v3 does not exist; UnsupportedValue: x\n"
 	 "HTTPRoute/shop/cart  Service/web/front     True      True          2      12        -\n"
 	 "GRPCRoute/a/b        -                     -         -             0      0         -\n"},
 	{"no routes", sl_view_routes, "{'routes':[]}", "no routes\n"},
 	{"services", sl_view_services,
-	 "{'services':[{'namespace':'shop','name':'cart','clusterIPs':['10.96.0.1','fd00::1'],'ports':["
-	 "{'name':'http','port':80,'routed':true,'routes':['HTTPRoute/shop/cart','HTTPRoute/shop/b'],"
+	 "{'services':[{'namespace':'shop','name':'cart','clusterIPs':['10.96.0.1','fd00::1'],'"
+	 "ports':["
+	 "{'name':'http','port':80,'routed':true,'routes':['HTTPRoute/shop/cart','HTTPRoute/shop/"
+	 "b'],"
 	 "'failure_policy':'open','endpoints':3,'ready':2},"
-	 "{'port':9000,'routed':false,'routes':[],'failure_policy':'closed','endpoints':0,'ready':0}]},"
+	 "{'port':9000,'routed':false,'routes':[],'failure_policy':'closed','endpoints':0,'ready':"
+	 "0}]},"
 	 "{'namespace':'shop','name':'head','clusterIPs':[],'ports':[]}]}",
 	 "SERVICE    CLUSTER-IP          PORT     READY  ROUTED  ON-FAILURE  ROUTES\n"
 	 "shop/cart  10.96.0.1, fd00::1  80/http  2/3    yes     open        "
@@ -46,7 +51,8 @@ static const struct {
 	 "shop/head  -                   -        -      -       -           -\n"},
 	{"endpoints", sl_view_endpoints,
 	 "{'endpoints':[{'service':'shop/cart:80','address':'10.0.0.1:8080','pod':'shop/cart-1',"
-	 "'node':'n1','ready':true},{'service':'shop/cart:80','address':'[fd00::2]:8080','pod':null,"
+	 "'node':'n1','ready':true},{'service':'shop/"
+	 "cart:80','address':'[fd00::2]:8080','pod':null,"
 	 "'node':null,'ready':false}]}",
 	 "SERVICE       ADDRESS         POD          NODE  READY\n"
 	 "shop/cart:80  10.0.0.1:8080   shop/cart-1  n1    yes\n"
@@ -60,7 +66,8 @@ static const struct {
 	 "cgroup2     FAILED   yes       not mounted\n"
 	 "sockops     missing  no        -\n"},
 	{"netns", sl_view_netns,
-	 "{'netns':[{'cookie':4026531840,'name':'cni-1','pod':'shop/web-1','addresses':['10.0.0.1'],"
+	 "{'netns':[{'cookie':4026531840,'name':'cni-1','pod':'shop/"
+	 "web-1','addresses':['10.0.0.1'],"
 	 "'listeners':['127.0.0.1:15001','[::1]:15001'],'state':'ready'}]}",
 	 "COOKIE      NAME   POD         ADDRESSES  LISTENERS                     STATE\n"
 	 "4026531840  cni-1  shop/web-1  10.0.0.1   127.0.0.1:15001, [::1]:15001  ready\n"},
@@ -68,15 +75,18 @@ static const struct {
 	{"version", sl_view_version, "{'version':'9.9.9'}",
 	 "sluicectl " SL_VERSION "\nagent 9.9.9\n"},
 	{"status", sl_view_status,
-	 "{'version':'0.1.0','pid':7,'uptime_seconds':3725,'config':{'generation':3,'source':'/etc/s',"
+	 "{'version':'0.1.0','pid':7,'uptime_seconds':3725,'config':{'generation':3,'source':'/etc/"
+	 "s',"
 	 "'loaded_at':'2026-01-02T03:04:05.678Z','objects':17,'errors':[{'file':'a.yaml','line':4,"
 	 "'object':'HTTPRoute/shop/cart','field':'spec.rules[0]','message':'bad'}],'warnings':["
 	 "{'message':'odd'}]},'workers':2,'connections':{'active':1,'total':9},'datapath':{"
-	 "'state':'attached','cgroup':'/sys/fs/cgroup','failure_policy':'open','heartbeat_age_ms':120,"
+	 "'state':'attached','cgroup':'/sys/fs/"
+	 "cgroup','failure_policy':'open','heartbeat_age_ms':120,"
 	 "'steered':9,'not_steered':{'no_netns':2,'stale':0,'mptcp':1}},'routes':[],'netns':4}",
 	 "Agent               0.1.0, pid 7, up 1h2m\n"
 	 "Workers             2\n"
-	 "Configuration       generation 3, 17 objects from /etc/s, loaded 2026-01-02T03:04:05.678Z\n"
+	 "Configuration       generation 3, 17 objects from /etc/s, loaded "
+	 "2026-01-02T03:04:05.678Z\n"
 	 "Connections         1 active, 9 total\n"
 	 "Datapath            attached to /sys/fs/cgroup, on failure open\n"
 	 "Heartbeat           120 ms ago\n"
@@ -152,7 +162,8 @@ Test(view, answers_of_another_shape_do_no_harm)
 		for (size_t i = 0; i < N_CASES; i++) {
 			struct sl_buf out = SL_BUF_INIT(0);
 
-			cr_assert_eq(cases[i].view(answer, &out), 0, "%s of %s", cases[i].name, odd[k]);
+			cr_assert_eq(cases[i].view(answer, &out), 0, "%s of %s", cases[i].name,
+				     odd[k]);
 			sl_buf_deinit(&out);
 		}
 		json_decref(answer);
@@ -169,7 +180,8 @@ Test(view, only_required_checks_decide)
 		{"{'checks':[{'name':'a','ok':true,'required':true}]}", true},
 		{"{'checks':[{'name':'a','ok':false,'required':false}]}", true},
 		{"{'checks':[{'name':'a','ok':true,'required':true},"
-		 "{'name':'b','ok':false,'required':true}]}", false},
+		 "{'name':'b','ok':false,'required':true}]}",
+		 false},
 	};
 
 	for (size_t i = 0; i < sizeof(verdicts) / sizeof(*verdicts); i++) {
@@ -198,4 +210,5 @@ Test(view, a_failed_allocation_is_reported)
 		}
 		json_decref(answer);
 	}
+	check_leaks();
 }

@@ -76,10 +76,10 @@ Test(addr, loopback_of_both_families)
 		const char *ip;
 		bool loopback, v4;
 	} cases[] = {
-		{"127.0.0.1", true, true},	   {"127.255.0.3", true, true},
-		{"::1", true, false},		   {"::ffff:127.0.0.1", true, true},
-		{"128.0.0.1", false, true},	   {"::2", false, false},
-		{"::", false, false},		   {"::127.0.0.1", false, false},
+		{"127.0.0.1", true, true},  {"127.255.0.3", true, true},
+		{"::1", true, false},	    {"::ffff:127.0.0.1", true, true},
+		{"128.0.0.1", false, true}, {"::2", false, false},
+		{"::", false, false},	    {"::127.0.0.1", false, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/list.h"
+#include "../../lib/leak.h"
 
 Test(alloc, the_allocation_after_n_fails_once)
 {
@@ -38,6 +39,7 @@ Test(alloc, every_way_to_allocate_can_fail)
 	sl_alloc_fail_after(-1);
 	cr_assert_str_eq(p, "x");
 	free(p);
+	check_leaks();
 }
 
 Test(alloc, overflow_and_nothing)
@@ -104,7 +106,7 @@ Test(list, keeps_order_and_allows_removal_while_walking)
 		items[i].number = i;
 		sl_list_append(&head, &items[i].node);
 	}
-	sl_list_foreach_safe(it, &head) {
+	sl_list_foreach_safe (it, &head) {
 		struct item *item = sl_container_of(it, struct item, node);
 
 		cr_assert_eq(item->number, seen++);
@@ -113,7 +115,7 @@ Test(list, keeps_order_and_allows_removal_while_walking)
 	}
 	sl_list_remove(&items[1].node);
 	sl_list_prepend(&head, &items[3].node);
-	sl_list_foreach(it, &head)
+	sl_list_foreach (it, &head)
 		sum = sum * 10 + sl_container_of(it, struct item, node)->number;
 	cr_assert_eq(sum, 3024);
 }

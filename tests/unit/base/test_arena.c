@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "base/alloc.h"
 #include "base/arena.h"
+#include "../../lib/leak.h"
 
 Test(arena, allocations_are_aligned_and_do_not_overlap)
 {
@@ -100,4 +101,5 @@ Test(arena, a_failed_allocation_leaves_the_arena_usable)
 	sl_alloc_fail_after(-1);
 	cr_assert(sl_str_eqc(s, "x"));
 	sl_arena_deinit(&a);
+	check_leaks();
 }

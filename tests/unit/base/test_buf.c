@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "../../lib/leak.h"
 
 Test(buf, bytes_come_out_as_they_went_in)
 {
@@ -112,4 +113,5 @@ Test(buf, a_failed_allocation_keeps_the_content)
 	sl_alloc_fail_after(-1);
 	cr_assert(sl_str_eqc(sl_buf_str(&b), "hello"));
 	sl_buf_deinit(&b);
+	check_leaks();
 }

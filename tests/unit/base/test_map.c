@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "base/alloc.h"
 #include "base/map.h"
+#include "../../lib/leak.h"
 
 static struct sl_map map;
 
@@ -131,4 +132,5 @@ Test(map, a_failed_allocation_leaves_the_map_unchanged)
 		for (uint32_t k = 0; k <= i; k++)
 			cr_assert_eq(sl_map_get(&map, SL_KEY(&keys[k])), &keys[k]);
 	}
+	check_leaks();
 }

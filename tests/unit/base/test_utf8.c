@@ -21,12 +21,23 @@ Test(utf8, every_code_point_has_its_length)
 Test(utf8, what_is_cut_off_or_malformed_is_refused)
 {
 	static const struct sl_str bad[] = {
-		SL_STR(""),		SL_STR("\x80"),	    SL_STR("\xbf"),
-		SL_STR("\xc0\x80"),	SL_STR("\xc1\xbf"), SL_STR("\xc2"),
-		SL_STR("\xc2\x7f"),	SL_STR("\xc2\xc0"), SL_STR("\xe0\x9f\xbf"),
-		SL_STR("\xe2\x82"),	SL_STR("\xe2\x82\x20"), SL_STR("\xed\xa0\x80"),
-		SL_STR("\xf0\x8f\xbf\xbf"), SL_STR("\xf0\x9f\x98"), SL_STR("\xf4\x90\x80\x80"),
-		SL_STR("\xf5\x80\x80\x80"), SL_STR("\xff"),
+		SL_STR(""),
+		SL_STR("\x80"),
+		SL_STR("\xbf"),
+		SL_STR("\xc0\x80"),
+		SL_STR("\xc1\xbf"),
+		SL_STR("\xc2"),
+		SL_STR("\xc2\x7f"),
+		SL_STR("\xc2\xc0"),
+		SL_STR("\xe0\x9f\xbf"),
+		SL_STR("\xe2\x82"),
+		SL_STR("\xe2\x82\x20"),
+		SL_STR("\xed\xa0\x80"),
+		SL_STR("\xf0\x8f\xbf\xbf"),
+		SL_STR("\xf0\x9f\x98"),
+		SL_STR("\xf4\x90\x80\x80"),
+		SL_STR("\xf5\x80\x80\x80"),
+		SL_STR("\xff"),
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "loop/loop.h"
+#include "../../lib/leak.h"
 
 static struct sl_loop *loop;
 
@@ -316,6 +317,31 @@ Test(loop, tasks_run_once_and_tasks_of_tasks_in_the_same_round)
 	cr_assert_eq(c.n_runs, 0);
 }
 
+static void run_again(struct sl_task *t)
+{
+	struct job *j = sl_container_of(t, struct job, task);
+
+	if (++j->n_runs < 3)
+		sl_task_queue_next(loop, t);
+}
+
+Test(loop, a_task_for_the_coming_round_runs_there_and_keeps_it_from_waiting)
+{
+	struct job a = {.task = SL_TASK_INIT(run_again)};
+
+	sl_task_queue_next(loop, &a.task);
+	sl_task_queue_next(loop, &a.task);
+	for (int i = 1; i <= 3; i++) {
+		cr_assert_eq(sl_loop_round(loop, UINT64_MAX), 0);
+		cr_assert_eq(a.n_runs, i);
+	}
+	cr_assert_null(a.task.loop);
+	sl_task_queue_next(loop, &a.task);
+	sl_task_cancel(&a.task);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(a.n_runs, 3);
+}
+
 static void queue_job(struct sl_timer *t)
 {
 	static struct job j;
@@ -377,4 +403,5 @@ Test(loop, a_failed_allocation_leaves_nothing_behind)
 	sl_watch_remove(&w);
 	sl_loop_free(l);
 	close(fd);
+	check_leaks();
 }

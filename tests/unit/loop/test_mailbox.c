@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include "base/alloc.h"
 #include "loop/mailbox.h"
+#include "../../lib/leak.h"
 
 static struct sl_loop *loop;
 static struct sl_mailbox *box;
@@ -111,4 +112,5 @@ Test(mailbox, a_failed_allocation_leaves_nothing_behind)
 	sl_alloc_fail_after(-1);
 	cr_assert_eq(r, -ENOMEM);
 	cr_assert_null(mb);
+	check_leaks();
 }

@@ -160,7 +160,8 @@ Test(timer, random_timers_match_a_plain_list)
 			armed[d - t] = false;
 		}
 		for (i = 0; i < N; i++)
-			cr_assert(!armed[i] || t[i].deadline_ns > now / ms * ms, "%d is overdue", i);
+			cr_assert(!armed[i] || t[i].deadline_ns > now / ms * ms, "%d is overdue",
+				  i);
 	}
 	cr_assert_gt(fired, N);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two loops in two threads that post to each other, and senders without a loop. A plain TAP program,
- * because the test framework of the others does not start under the thread sanitizer. */
+/* Two loops in two threads that post to each other, and senders without a loop. A plain TAP
+ * program, because the test framework of the others does not start under the thread sanitizer. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,7 +116,8 @@ int main(void)
 		return 1;
 	bad += check(!play(), 2, "both loops run to their end");
 	bad += check(left.n_seen == half && right.n_seen == half, 3, "every mail arrives once");
-	bad += check(sl_loop_rounds(left.loop) && sl_loop_rounds(right.loop), 4, "rounds are counted");
+	bad += check(sl_loop_rounds(left.loop) && sl_loop_rounds(right.loop), 4,
+		     "rounds are counted");
 	left.box = sl_mailbox_free(left.box);
 	right.box = sl_mailbox_free(right.box);
 	left.loop = sl_loop_free(left.loop);

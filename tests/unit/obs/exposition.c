@@ -205,7 +205,8 @@ static bool parse_sample(struct reader *r)
 	}
 	if (!take(r, ' '))
 		return false;
-	(void)snprintf(number, sizeof(number), "%.*s", (int)(r->line.len - r->at), r->line.ptr + r->at);
+	(void)snprintf(number, sizeof(number), "%.*s", (int)(r->line.len - r->at),
+		       r->line.ptr + r->at);
 	if (!parse_number(r, number, &s.value) || !check_suffix(r, name, !isnan(s.le)))
 		return false;
 	s.series = sl_strdup(series);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* A strict reader of the Prometheus text format 0.0.4, for tests: it knows the grammar and what goes
- * beyond it (families in one piece, no sample twice, buckets that add up). */
+/* A strict reader of the Prometheus text format 0.0.4, for tests: it knows the grammar and what
+ * goes beyond it (families in one piece, no sample twice, buckets that add up). */
 #include <stdbool.h>
 #include "base/buf.h"
 

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "obs/access_line.h"
+#include "../../lib/leak.h"
 
 static char dir[] = "/tmp/sl-access-XXXXXX", path[64], other[64];
 static char content[1 << 20];
@@ -128,10 +129,14 @@ Test(access_log, any_bytes_become_valid_json)
 	} cases[] = {
 		{SL_STR("plain"), "plain"},
 		{SL_STR("\"\\\n\r\t\b\f\x01\x1f\x7f/"), "\"\\\n\r\t\b\f\x01\x1f\x7f/"},
-		{SL_STR("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"), "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
-		{SL_STR("a\x80" "b"), "a\xef\xbf\xbd" "b"},
+		{SL_STR("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"),
+		 "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+		{SL_STR("a\x80"
+			"b"),
+		 "a\xef\xbf\xbd"
+		 "b"},
 		{SL_STR("\xff\xfe"), "\xef\xbf\xbd\xef\xbf\xbd"},
-		{SL_STR("\xc0\xaf"), "\xef\xbf\xbd\xef\xbf\xbd"},		 /* overlong */
+		{SL_STR("\xc0\xaf"), "\xef\xbf\xbd\xef\xbf\xbd"},		  /* overlong */
 		{SL_STR("\xe0\x80\xaf"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* overlong */
 		{SL_STR("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* surrogate */
 		{SL_STR("\xf4\x90\x80\x80"),
@@ -165,8 +170,8 @@ Test(access_log, a_nul_byte_is_escaped)
 /* Every string endless, every number at its longest, in the worst encoding. */
 Test(access_log, the_longest_record_still_fits_a_line)
 {
-	static const struct sl_str fills[] = {SL_STR("x"), SL_STR("\x01"), SL_STR("\""), SL_STR("\xff"),
-					      SL_STR("\xf0\x9f\x98\x80")};
+	static const struct sl_str fills[] = {SL_STR("x"), SL_STR("\x01"), SL_STR("\""),
+					      SL_STR("\xff"), SL_STR("\xf0\x9f\x98\x80")};
 	static char big[20000], line[SL_ACCESS_LINE_MAX + 1];
 
 	for (size_t i = 0; i < sizeof(fills) / sizeof(*fills); i++) {
@@ -178,12 +183,26 @@ Test(access_log, the_longest_record_still_fits_a_line)
 		for (size_t at = 0; at + fills[i].len <= sizeof(big); at += fills[i].len)
 			memcpy(big + at, fills[i].ptr, fills[i].len);
 		r = (struct sl_access_record){
-			.source_namespace = s, .source_pod = s, .client = s, .service = s,
-			.protocol = s, .method = s, .authority = s, .path = s, .user_agent = s,
-			.route = s, .rule = s, .backend = s, .endpoint = s, .status = UINT32_MAX,
-			.attempts = UINT32_MAX, .request_bytes = UINT64_MAX >> 1,
-			.response_bytes = UINT64_MAX >> 1, .duration_ns = UINT64_MAX >> 1,
-			.first_byte_ns = UINT64_MAX >> 1, .end_reason = s,
+			.source_namespace = s,
+			.source_pod = s,
+			.client = s,
+			.service = s,
+			.protocol = s,
+			.method = s,
+			.authority = s,
+			.path = s,
+			.user_agent = s,
+			.route = s,
+			.rule = s,
+			.backend = s,
+			.endpoint = s,
+			.status = UINT32_MAX,
+			.attempts = UINT32_MAX,
+			.request_bytes = UINT64_MAX >> 1,
+			.response_bytes = UINT64_MAX >> 1,
+			.duration_ns = UINT64_MAX >> 1,
+			.first_byte_ns = UINT64_MAX >> 1,
+			.end_reason = s,
 		};
 		line[SL_ACCESS_LINE_MAX] = '#';
 		n = sl_access_line(&r, s, line);
@@ -392,7 +411,8 @@ Test(access_log, standard_output_may_be_a_pipe_or_a_socket)
 		cr_assert_geq(dup2(saved, STDOUT_FILENO), 0);
 		cr_assert_eq(opened, 0);
 		cr_assert_gt(sl_access_log_dropped(log), 0, "it would have waited");
-		cr_assert_eq(flags & O_NONBLOCK, 0, "other users of the descriptor are not concerned");
+		cr_assert_eq(flags & O_NONBLOCK, 0,
+			     "other users of the descriptor are not concerned");
 		fcntl(fds[0], F_SETFL, O_NONBLOCK);
 		cr_assert_gt(slurp_fd(fds[0]), 100);
 		sl_access_log_close(log);
@@ -433,4 +453,5 @@ Test(access_log, opening_can_fail_cleanly)
 	}
 	cr_assert_eq(sl_alloc_fail_after(-1), 0, "writing does not allocate");
 	sl_access_log_close(log);
+	check_leaks();
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "exposition.h"
 #include "obs/metrics.h"
+#include "../../lib/leak.h"
 
 static struct sl_metrics *metrics;
 static struct sl_buf text;
@@ -140,7 +141,10 @@ Test(metrics, requests_differ_by_every_label)
 		struct sl_metrics_request rq = base;
 
 		if (i < 4)
-			(i == 0 ? &rq.service : i == 1 ? &rq.route : i == 2 ? &rq.rule : &rq.backend)
+			(i == 0	  ? &rq.service
+			 : i == 1 ? &rq.route
+			 : i == 2 ? &rq.rule
+				  : &rq.backend)
 				->len = 0;
 		else
 			rq.code = 0;
@@ -167,12 +171,8 @@ Test(metrics, durations_fall_into_the_right_bucket)
 		uint64_t ns;
 		double le;
 	} cases[] = {
-		{0, 0.0005},
-		{500 * SL_NS_PER_US, 0.0005},
-		{500 * SL_NS_PER_US + 1, 0.001},
-		{SL_NS_PER_S, 1},
-		{60 * SL_NS_PER_S, 60},
-		{60 * SL_NS_PER_S + 1, INFINITY},
+		{0, 0.0005},	  {500 * SL_NS_PER_US, 0.0005}, {500 * SL_NS_PER_US + 1, 0.001},
+		{SL_NS_PER_S, 1}, {60 * SL_NS_PER_S, 60},	{60 * SL_NS_PER_S + 1, INFINITY},
 	};
 	struct sl_metrics_shard *s;
 
@@ -293,7 +293,8 @@ Test(metrics, rendering_while_workers_count)
 
 	start(2, 0);
 	for (uint32_t i = 0; i < 2; i++)
-		cr_assert_eq(pthread_create(&threads[i], NULL, work, sl_metrics_shard(metrics, i)), 0);
+		cr_assert_eq(pthread_create(&threads[i], NULL, work, sl_metrics_shard(metrics, i)),
+			     0);
 	while (seen < 2 * N_ROUNDS) {
 		double now = 0;
 
@@ -349,6 +350,7 @@ Test(metrics, a_failed_allocation_is_survived)
 	sl_alloc_fail_after(-1);
 	cr_assert_eq(r, -ENOMEM);
 	render();
+	check_leaks();
 }
 
 Test(metrics, a_full_buffer_is_reported)
