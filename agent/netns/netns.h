@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Network namespaces: found, entered, followed as they come and go. Finding is done three ways: inotify on the
- * folders of named namespaces, a scan of /proc at start, and events from the connect hook
- * (sl_netns_discover()). This module opens sockets inside them; what the sockets are for is its
- * owner's business. Which Pod a namespace belongs to follows from its addresses, by the snapshot.
+ * Network namespaces: found, entered, followed as they come and go. Finding is done three ways:
+ * inotify on the folders of named namespaces, a scan of /proc at start, and events from the connect
+ * hook (sl_netns_discover()). This module opens sockets inside them; what the sockets are for is
+ * its owner's business. Which Pod a namespace belongs to follows from its addresses, by the
+ * snapshot.
  *
- * Thread: control, but for sl_source and sl_netns_socket(), which any thread may use.
+ * Thread: control, but for sl_source and its functions, which any thread may use.
  */
 #include <stdatomic.h>
 #include "base/addr.h"
@@ -15,24 +16,27 @@
 /* One network namespace as workers see it: immutable, replaced when its addresses change. */
 struct sl_source {
 	atomic_uint refs;
-	uint64_t cookie;	   /* SO_NETNS_COOKIE: identity */
-	int fd;			   /* of the namespace, owned (a dup); -1 for the agent's own */
-	bool is_host;		   /* the agent's own network namespace: several Pods may share it */
-	char name[64];		   /* for people: file name in the folder, or "pid:123" */
+	uint64_t cookie; /* SO_NETNS_COOKIE: identity */
+	int fd;		 /* of the namespace, owned (a dup); -1 for the agent's own */
+	bool is_host;	 /* the agent's own network namespace: several Pods may share it */
+	char name[64];	 /* for people: file name in the folder, or "pid:123" */
 	const struct sl_addr *addrs; /* own addresses without loopback and link-local, port 0 */
 	uint32_t n_addrs;
 };
 struct sl_source *sl_source_ref(struct sl_source *s);
-struct sl_source *sl_source_unref(struct sl_source *s); /* accepts NULL, returns NULL; closes fd at the last */
+struct sl_source *
+sl_source_unref(struct sl_source *s); /* accepts NULL, returns NULL; closes fd at the last */
 
-/* A socket created inside the namespace: setns, socket, setns back. SOCK_NONBLOCK and SOCK_CLOEXEC are added. Returns the descriptor or -errno.
- * A thread that cannot return to its own namespace aborts the process: going on would mix up tenants. Thread: any. */
+/* A socket created inside the namespace: setns, socket, setns back. SOCK_NONBLOCK and SOCK_CLOEXEC
+ * are added. Returns the descriptor or -errno. A thread that cannot return to its own namespace
+ * aborts the process: going on would mix up tenants. Thread: any. */
 int sl_source_socket(const struct sl_source *s, int family, int type, int protocol);
 
 enum sl_netns_event {
 	SL_NETNS_ADDED,	  /* usable: lo is up */
 	SL_NETNS_CHANGED, /* addresses changed: the same cookie, a new sl_source */
-	SL_NETNS_REMOVED, /* gone, or lo went down: stop using it and close its sockets, which keep it alive */
+	SL_NETNS_REMOVED, /* gone, or lo went down: stop using it and close its sockets, which keep
+			     it alive */
 };
 /* source is borrowed: ref it to keep it. */
 typedef void (*sl_netns_fn)(void *arg, enum sl_netns_event event, struct sl_source *source);
@@ -45,18 +49,23 @@ struct sl_netns_opts {
 };
 
 struct sl_netns_watch;
-/* Scans at once (fn is called for each). Returns 0 or -errno; a folder that does not exist yet is waited for. */
-int sl_netns_watch_open(struct sl_loop *loop, const struct sl_netns_opts *opts, sl_netns_fn fn, void *arg,
-			struct sl_netns_watch **ret);
+/* Scans at once (fn is called for each). Returns 0 or -errno; a folder that does not exist yet is
+ * waited for. */
+int sl_netns_watch_open(struct sl_loop *loop, const struct sl_netns_opts *opts, sl_netns_fn fn,
+			void *arg, struct sl_netns_watch **ret);
 struct sl_netns_watch *sl_netns_watch_close(struct sl_netns_watch *w);
-/* A process in an unknown namespace called a routed Service: look it up by /proc/PID/ns/net (it may be gone) and check the cookie. */
+/* A process in an unknown namespace called a routed Service: look it up by /proc/PID/ns/net (it may
+ * be gone) and check the cookie. */
 int sl_netns_discover(struct sl_netns_watch *w, uint64_t cookie, uint32_t pid);
-/* For sluicectl netns: all known namespaces, also unusable ones, with the reason ("lo is down"; empty when usable). */
+/* For sluicectl netns: all known namespaces, also unusable ones, with the reason ("lo is down";
+ * empty when usable). */
 typedef void (*sl_netns_each_fn)(void *arg, const struct sl_source *source, const char *unusable);
 void sl_netns_each(const struct sl_netns_watch *w, sl_netns_each_fn fn, void *arg);
 
-/* The Pod UID in the path of a cgroup (".../pod<uid>/..." or "...-pod<uid_with_underscores>.slice/..."), for processes in a shared
- * network namespace. cgroup_id is bpf_get_current_cgroup_id(). Returns 0 with a NUL-terminated uid, -ENOENT when the cgroup is gone or is no Pod's, -errno. Thread: any. */
+/* The Pod UID in the path of a cgroup (".../pod<uid>/..." or
+ * "...-pod<uid_with_underscores>.slice/..."), for processes in a shared network namespace.
+ * cgroup_id is bpf_get_current_cgroup_id(). Returns 0 with a NUL-terminated uid, -ENOENT when the
+ * cgroup is gone or is no Pod's, -errno. Thread: any. */
 struct sl_cgroups; /* an open cgroup2 mount */
 int sl_cgroups_open(struct sl_cgroups **ret);
 struct sl_cgroups *sl_cgroups_close(struct sl_cgroups *c);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netns/enter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "netns/netns.h"
+
+/* Each thread keeps its own way back: the process has none that is right for all threads at all
+ * times, as "self" means the main thread, which may be away itself. */
+static pthread_once_t home_once = PTHREAD_ONCE_INIT;
+static pthread_key_t home_key; /* value: descriptor + 1 */
+static bool home_key_made;
+
+static void close_home(void *value)
+{
+	(void)close((int)(intptr_t)value - 1); /* the thread ends */
+}
+
+static void make_home_key(void)
+{
+	home_key_made = pthread_key_create(&home_key, close_home) == 0;
+}
+
+/* Returns the calling thread's namespace, which stays the thread's, or -errno. */
+static int home(void)
+{
+	intptr_t value;
+	int fd, r;
+
+	(void)pthread_once(&home_once, make_home_key); /* cannot fail for a valid control */
+	if (!home_key_made)
+		return -EAGAIN;
+	value = (intptr_t)pthread_getspecific(home_key);
+	if (value)
+		return (int)(value - 1);
+	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = pthread_setspecific(home_key, (void *)((intptr_t)fd + 1));
+	if (r) {
+		(void)close(fd); /* the first error is the one to tell */
+		return -r;
+	}
+	return fd;
+}
+
+static int open_socket(int family, int type, int protocol)
+{
+	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sl_netns_socket_at(int fd, int family, int type, int protocol)
+{
+	int back, r;
+
+	if (fd < 0)
+		return open_socket(family, type, protocol);
+	back = home();
+	if (back < 0)
+		return back;
+	if (setns(fd, CLONE_NEWNET))
+		return -errno;
+	r = open_socket(family, type, protocol);
+	if (setns(back, CLONE_NEWNET)) {
+		sl_error("cannot return to the own network namespace, aborting error=\"%s\"",
+			 sl_strerror(errno));
+		abort();
+	}
+	return r;
+}
+
+int sl_source_socket(const struct sl_source *s, int family, int type, int protocol)
+{
+	return sl_netns_socket_at(s->fd, family, type, protocol);
+}
+
+struct sl_source *sl_source_ref(struct sl_source *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+struct sl_source *sl_source_unref(struct sl_source *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	sl_closep(&s->fd);
+	free(s);
+	return NULL;
+}
