@@ -127,6 +127,8 @@ static int load(struct sl_folder *f, bool force)
 		w->seen = false;
 	f->first_ns = 0;
 	r = sl_store_load(&f->store, force, sl_clock_now_ns());
+	if (r < 0 && !f->store.model)
+		return r; /* the first load: whoever opens it is told */
 	if (r < 0) {
 		sl_warn("configuration not loaded, keeping the last one path=\"%s\" error=\"%s\"",
 			f->store.root, sl_strerror(r));
