@@ -10,13 +10,13 @@
 #include "lib/stat.h"
 #include "lib/svc.h"
 
-#define REFUSE		0 /* EPERM, or what bpf_set_retval() said */
-#define ALLOW		1
-#define AF_INET		2
-#define SOCK_STREAM	1
-#define IPPROTO_TCP	6
-#define IPPROTO_MPTCP	262
-#define ECONNREFUSED	111
+#define REFUSE	      0 /* EPERM, or what bpf_set_retval() said */
+#define ALLOW	      1
+#define AF_INET	      2
+#define SOCK_STREAM   1
+#define IPPROTO_TCP   6
+#define IPPROTO_MPTCP 262
+#define ECONNREFUSED  111
 
 char sl_license[] SEC("license") __weak = "Dual BSD/GPL";
 
@@ -137,7 +137,8 @@ static __always_inline void report(__u64 netns, const struct call *call, __u32 r
 	ev->reason = reason;
 	ev->pad = 0;
 	bpf_ringbuf_submit(ev, 0);
-	(void)bpf_map_update_elem(&sl_seen, &netns, &now, BPF_ANY); /* else there is one more event */
+	/* Without room for it there is one more event. */
+	(void)bpf_map_update_elem(&sl_seen, &netns, &now, BPF_ANY);
 }
 
 /* As a packet that comes in from remote would have it. */
@@ -336,8 +337,7 @@ static __always_inline struct sl_orig *recall(struct bpf_sock_addr *ctx)
 	return sk ? bpf_sk_storage_get(&sl_orig, sk, 0, 0) : NULL;
 }
 
-static __always_inline int on_getpeername(struct bpf_sock_addr *ctx, int hook4,
-					  struct sl_ip peer)
+static __always_inline int on_getpeername(struct bpf_sock_addr *ctx, int hook4, struct sl_ip peer)
 {
 	struct sl_orig *o = recall(ctx);
 
@@ -358,8 +358,7 @@ int sl_peername6(struct bpf_sock_addr *ctx)
 	return on_getpeername(ctx, 0, SL_CTX_IP6(ctx, user_ip6));
 }
 
-static __always_inline int on_getsockname(struct bpf_sock_addr *ctx, int hook4,
-					  struct sl_ip local)
+static __always_inline int on_getsockname(struct bpf_sock_addr *ctx, int hook4, struct sl_ip local)
 {
 	struct sl_orig *o = recall(ctx);
 	struct sl_netns_val *ns;

@@ -2,26 +2,26 @@
 #pragma once
 /*
  * 32-bit fields of a program's context, and of a struct bpf_sock. By an explicit load or store at a
- * constant offset: out of C accesses to an IPv4 and an IPv6 field in two branches clang makes one at
- * a computed offset, which the verifier refuses ("dereference of modified ctx ptr").
+ * constant offset: out of C accesses to an IPv4 and an IPv6 field in two branches clang makes one
+ * at a computed offset, which the verifier refuses ("dereference of modified ctx ptr").
  */
 #include "lib/addr.h"
 
-#define SL_CTX(p, field)                                                                           \
-	({                                                                                         \
-		__u32 v_;                                                                          \
-		asm volatile("%0 = *(u32 *)(%1 + %2)"                                              \
-			     : "=r"(v_)                                                            \
-			     : "r"(p), "i"(__builtin_offsetof(typeof(*(p)), field)));              \
-		v_;                                                                                \
+#define SL_CTX(p, field)                                                              \
+	({                                                                            \
+		__u32 v_;                                                             \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                 \
+			     : "=r"(v_)                                               \
+			     : "r"(p), "i"(__builtin_offsetof(typeof(*(p)), field))); \
+		v_;                                                                   \
 	})
 
-#define SL_CTX_IP6(p, field)                                                                       \
-	((struct sl_ip){{SL_CTX(p, field[0]), SL_CTX(p, field[1]), SL_CTX(p, field[2]),            \
+#define SL_CTX_IP6(p, field)                                                            \
+	((struct sl_ip){{SL_CTX(p, field[0]), SL_CTX(p, field[1]), SL_CTX(p, field[2]), \
 			 SL_CTX(p, field[3])}})
 
-#define SL_CTX_SET(p, field, value)                                                                \
-	asm volatile("*(u32 *)(%0 + %1) = %2"                                                      \
-		     :                                                                             \
-		     : "r"(p), "i"(__builtin_offsetof(typeof(*(p)), field)), "r"((__u32)(value))   \
+#define SL_CTX_SET(p, field, value)                                                              \
+	asm volatile("*(u32 *)(%0 + %1) = %2"                                                    \
+		     :                                                                           \
+		     : "r"(p), "i"(__builtin_offsetof(typeof(*(p)), field)), "r"((__u32)(value)) \
 		     : "memory")

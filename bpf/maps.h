@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 /*
- * Every map. __weak, because each object that is linked brings its own copy of the definition. Sizes
- * are defaults; the agent sets them before it loads.
+ * Every map. __weak, because each object that is linked brings its own copy of the definition.
+ * Sizes are defaults; the agent sets them before it loads.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The kernel half of Sluice as the agent sees it: loads and attaches the BPF programs, brings the maps
- * to a plan, marks the agent's own sockets, tells where an accepted connection wanted to go. Knows no
- * routes and opens no sockets of its own.
+ * The kernel half of Sluice as the agent sees it: loads and attaches the BPF programs, brings the
+ * maps to a plan, marks the agent's own sockets, tells where an accepted connection wanted to go.
+ * Knows no routes and opens no sockets of its own.
  *
- * Programs and maps stay pinned when the agent goes: the failure policy then acts, and the next agent
- * takes them over without a gap.
+ * Programs and maps stay pinned when the agent goes: the failure policy then acts, and the next
+ * agent takes them over without a gap.
  *
  * Thread: main, unless a function says any.
  */
@@ -28,9 +28,9 @@ enum sl_vip_provider {
 
 /* Zero stands for the default everywhere. */
 struct sl_datapath_opts {
-	const char *cgroup_path;     /* cgroup2 directory to attach to; required */
-	const char *bpffs_dir;	     /* SL_PIN_DIR */
-	uint64_t heartbeat_limit_ns; /* 3 s */
+	const char *cgroup_path;       /* cgroup2 directory to attach to; required */
+	const char *bpffs_dir;	       /* SL_PIN_DIR */
+	uint64_t heartbeat_limit_ns;   /* 3 s */
 	enum sl_failure_policy policy; /* for services that say SL_FAIL_DEFAULT; itself: open */
 	enum sl_vip_provider provider;
 	/* Map sizes. Maps that are already pinned keep theirs, with a warning. */
@@ -40,9 +40,10 @@ struct sl_datapath_opts {
 /*
  * Mounts bpffs if need be, loads, attaches, pins. Pins of the same SL_ABI_VERSION are taken over:
  * maps keep their content, links change their program atomically. Pins of another version are
- * removed first, with a warning. After it the heartbeat is stale until the first
- * sl_datapath_heartbeat(), so nothing is steered before the agent is ready.
- * Returns 0 or -errno; then *ret is untouched and err holds one line that names the remedy.
+ * removed first, with a warning. Nothing is steered before the first sl_datapath_heartbeat(),
+ * unless an agent that is being taken over from still beats. At most one agent may use a bpffs_dir,
+ * but for the time in which one takes over from another; the caller sees to that. Returns 0 or
+ * -errno; then *ret is untouched and err holds one line that names the remedy.
  */
 int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **ret, char *err,
 		     size_t err_len);
@@ -57,9 +58,10 @@ int sl_datapath_remove(const char *bpffs_dir);
  * sl_datapath_apply(new plan).
  *
  * apply adds and updates, endpoints before their service. A service that does not fit leaves all
- * others working and is given to @failed (NULL: only logged) by its index in the plan, with -ENOSPC,
- * or -EEXIST for an address that the plan has twice; when only its endpoints do not fit it is steered
- * with those that do. Returns 0 or the first error. Applying the same plan again costs no system call.
+ * others working and is given to @failed (NULL: only logged) by its index in the plan, with
+ * -ENOSPC, or -EEXIST for an address that the plan has twice; when only its endpoints do not fit it
+ * is steered with those that do. Returns 0 or the first error. Applying the same plan again costs
+ * no system call.
  */
 typedef void (*sl_datapath_failed_fn)(void *arg, uint32_t index, int error);
 int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
@@ -84,8 +86,9 @@ int sl_datapath_original(const struct sl_datapath *dp, int fd, struct sl_origina
 
 /* Where the agent listens in a network namespace. Ports 0: no listener of that family. */
 struct sl_netns_entry {
-	uint16_t port4; /* host order; on 127.0.0.1 .. 127.0.0.n_addr4, each with its own listener */
-	uint16_t port6; /* on ::1 */
+	uint16_t
+		port4; /* host order; on 127.0.0.1 .. 127.0.0.n_addr4, each with its own listener */
+	uint16_t port6;	  /* on ::1 */
 	uint16_t n_addr4; /* 0 counts as 1; at most 250 */
 	/* Shown by getsockname(2) in place of loopback; all zero: none. Ports are ignored. */
 	struct sl_addr source4, source6;

@@ -17,7 +17,9 @@ static const char *address(const __be32 ip[4], __be16 port, char out[SL_ADDR_TEX
 
 static const char *policy_name(uint32_t policy)
 {
-	return policy == SL_POLICY_OPEN ? "open" : policy == SL_POLICY_CLOSED ? "closed" : "default";
+	return policy == SL_POLICY_OPEN	    ? "open"
+	       : policy == SL_POLICY_CLOSED ? "closed"
+					    : "default";
 }
 
 static int dump_service(const struct sl_datapath *dp, const struct sl_svc_key *key,
@@ -70,10 +72,11 @@ static int dump_namespaces(const struct sl_datapath *dp, struct sl_buf *out)
 		from = &cookie;
 		if (bpf_map_lookup_elem(dp->map[SL_DP_NETNS], &cookie, &ns))
 			continue;
-		r = sl_buf_printf(out, "netns %" PRIu64 " port4=%u addresses4=%u port6=%u "
-				  "source4=%s source6=%s\n", cookie, ntohs(ns.port4), ns.n_addr4,
-				  ntohs(ns.port6), address(ns.source4, 0, s4),
-				  address(ns.source6, 0, s6));
+		r = sl_buf_printf(out,
+				  "netns %" PRIu64 " port4=%u addresses4=%u port6=%u "
+				  "source4=%s source6=%s\n",
+				  cookie, ntohs(ns.port4), ns.n_addr4, ntohs(ns.port6),
+				  address(ns.source4, 0, s4), address(ns.source6, 0, s6));
 		if (r)
 			return r;
 	}
@@ -106,10 +109,10 @@ int sl_datapath_dump(const struct sl_datapath *dp, struct sl_buf *out)
 	int r = sl_datapath_stats(dp, stats);
 
 	if (!r)
-		r = sl_buf_printf(out, "abi %u policy=%s heartbeat_ns=%" PRIu64 " limit_ns=%" PRIu64 "\n",
-				  dp->conf->abi_version, policy_name(dp->conf->policy),
-				  (uint64_t)dp->conf->heartbeat_ns,
-				  (uint64_t)dp->conf->heartbeat_limit_ns);
+		r = sl_buf_printf(
+			out, "abi %u policy=%s heartbeat_ns=%" PRIu64 " limit_ns=%" PRIu64 "\n",
+			dp->conf->abi_version, policy_name(dp->conf->policy),
+			(uint64_t)dp->conf->heartbeat_ns, (uint64_t)dp->conf->heartbeat_limit_ns);
 	if (!r)
 		r = dump_services(dp, out);
 	if (!r)
@@ -118,6 +121,7 @@ int sl_datapath_dump(const struct sl_datapath *dp, struct sl_buf *out)
 		r = dump_addresses(dp, out);
 	for (unsigned i = 0; !r && i < SL_REASON_MAX; i++)
 		if (stats[i])
-			r = sl_buf_printf(out, "count %s %" PRIu64 "\n", sl_reason_name(i), stats[i]);
+			r = sl_buf_printf(out, "count %s %" PRIu64 "\n", sl_reason_name(i),
+					  stats[i]);
 	return r;
 }

@@ -19,16 +19,17 @@
 
 #define HEARTBEAT_LIMIT_NS (3 * SL_NS_PER_S)
 
-/* Attached in this order: what a steered connection needs is there before the first one is steered. */
+/* Attached in this order: what a steered connection needs is there before the first one is steered.
+ */
 static const char *const programs[SL_DP_LINKS] = {
 	"sl_sockops",	"sl_peername4", "sl_peername6", "sl_sockname4",
 	"sl_sockname6", "sl_connect4",	"sl_connect6",
 };
 
 static const char *const map_names[SL_DP_MAPS] = {
-	[SL_DP_CONF] = "sl_conf",   [SL_DP_SVC] = "sl_svc",	[SL_DP_EP] = "sl_ep",
-	[SL_DP_NETNS] = "sl_netns", [SL_DP_ADDR] = "sl_addr",	[SL_DP_ORIG] = "sl_orig",
-	[SL_DP_OWN] = "sl_own",	    [SL_DP_FLOW] = "sl_flow",	[SL_DP_STAT] = "sl_stat",
+	[SL_DP_CONF] = "sl_conf",   [SL_DP_SVC] = "sl_svc",	  [SL_DP_EP] = "sl_ep",
+	[SL_DP_NETNS] = "sl_netns", [SL_DP_ADDR] = "sl_addr",	  [SL_DP_ORIG] = "sl_orig",
+	[SL_DP_OWN] = "sl_own",	    [SL_DP_FLOW] = "sl_flow",	  [SL_DP_STAT] = "sl_stat",
 	[SL_DP_SEEN] = "sl_seen",   [SL_DP_EVENTS] = "sl_events",
 };
 
@@ -57,16 +58,19 @@ static int open_cgroup(const char *path, uint64_t *ret_id, char *err, size_t err
 		return sl_dp_error(err, err_len, -EINVAL, "no cgroup given: use --cgroup");
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return sl_dp_error(err, err_len, -errno,
-				   "cannot open the cgroup %s: %s (create it, or choose another with "
-				   "--cgroup)", path, sl_strerror(-errno));
+		return sl_dp_error(
+			err, err_len, -errno,
+			"cannot open the cgroup %s: %s (create it, or choose another with "
+			"--cgroup)",
+			path, sl_strerror(-errno));
 	if (fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
 		return sl_dp_error(err, err_len, -errno, "cannot look at the cgroup %s: %s", path,
 				   sl_strerror(-errno));
 	if (fs.f_type != CGROUP2_SUPER_MAGIC)
 		return sl_dp_error(err, err_len, -EINVAL,
 				   "%s is not in a cgroup v2 hierarchy: programs attach only there "
-				   "(look for cgroup2 in /proc/mounts and choose with --cgroup)", path);
+				   "(look for cgroup2 in /proc/mounts and choose with --cgroup)",
+				   path);
 	*ret_id = st.st_ino;
 	return sl_take_fd(&fd);
 }
@@ -115,7 +119,8 @@ static int reuse_map(struct sl_datapath *dp, int i, struct bpf_map *map)
 	if (have.max_entries != bpf_map__max_entries(map)) {
 		if (is_replaceable(i))
 			return unlink(path) < 0 ? -errno : 0;
-		sl_warn("pinned map keeps its size, ignoring the new one map=%s entries=%u wanted=%u",
+		sl_warn("pinned map keeps its size, ignoring the new one map=%s entries=%u "
+			"wanted=%u",
 			map_names[i], have.max_entries, bpf_map__max_entries(map));
 		r = bpf_map__set_max_entries(map, have.max_entries);
 	}
@@ -128,8 +133,9 @@ static int reuse_maps(struct sl_datapath *dp, char *err, size_t err_len)
 		int r = reuse_map(dp, i, bpf_object__find_map_by_name(dp->skel->obj, map_names[i]));
 
 		if (r)
-			return sl_dp_error(err, err_len, r, "cannot take over the pinned map %s/%s: %s",
-					   dp->dir, map_names[i], sl_strerror(r));
+			return sl_dp_error(err, err_len, r,
+					   "cannot take over the pinned map %s/%s: %s", dp->dir,
+					   map_names[i], sl_strerror(r));
 	}
 	return 0;
 }
@@ -141,9 +147,10 @@ static int explain_load(int r, const char *cgroup_path, char *err, size_t err_le
 	size_t n;
 
 	if (r == -EPERM)
-		return sl_dp_error(err, err_len, r,
-				   "the kernel does not let this process use BPF: run as root, or with "
-				   "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN");
+		return sl_dp_error(
+			err, err_len, r,
+			"the kernel does not let this process use BPF: run as root, or with "
+			"CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN");
 	if (r == -ENOSYS)
 		return sl_dp_error(err, err_len, r,
 				   "the kernel has no BPF: it needs CONFIG_BPF_SYSCALL and "
@@ -161,7 +168,8 @@ static int explain_load(int r, const char *cgroup_path, char *err, size_t err_le
 	free(probes);
 	return sl_dp_error(err, err_len, r,
 			   "the kernel refused the BPF programs: %s (--log-level=debug shows the "
-			   "verifier's words)", sl_strerror(r));
+			   "verifier's words)",
+			   sl_strerror(r));
 }
 
 static int open_object(struct sl_datapath *dp, const struct sl_datapath_opts *opts, char *err,
@@ -176,12 +184,14 @@ static int open_object(struct sl_datapath *dp, const struct sl_datapath_opts *op
 				   sl_strerror(-errno));
 	/* The helper lets the hook answer ECONNREFUSED; without it EPERM has to do. */
 	dp->skel->rodata->sl_has_set_retval =
-		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, NULL) == 1;
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval,
+					NULL) == 1;
 	size_maps(dp->skel, opts);
 	r = sl_dp_pins_check(dp->dir, dp->skel, &version);
 	if (r == -ESTALE) {
 		sl_warn("replacing the BPF programs and maps of another version dir=\"%s\" abi=%u "
-			"wanted=%u", dp->dir, version, SL_ABI_VERSION);
+			"wanted=%u",
+			dp->dir, version, SL_ABI_VERSION);
 		r = sl_dp_pins_remove(dp->dir);
 		if (!r)
 			r = sl_dp_bpffs_prepare(dp->dir, err, err_len);
@@ -297,11 +307,11 @@ static int attach(struct sl_datapath *dp, int cgroup_fd, uint64_t cgroup_id, cha
 	for (int i = 0; i < SL_DP_LINKS; i++) {
 		r = attach_program(dp, i, cgroup_fd, cgroup_id);
 		if (r)
-			return sl_dp_error(err, err_len, r,
-					   "cannot attach %s to the cgroup: %s%s", programs[i],
-					   sl_strerror(r),
+			return sl_dp_error(err, err_len, r, "cannot attach %s to the cgroup: %s%s",
+					   programs[i], sl_strerror(r),
 					   r == -EPERM ? " (another program there forbids it, or "
-							 "CAP_NET_ADMIN is missing)" : "");
+							 "CAP_NET_ADMIN is missing)"
+						       : "");
 	}
 	return 0;
 }
@@ -360,9 +370,10 @@ int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **r
 	if (cgroup_fd < 0)
 		return cgroup_fd;
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
-		return sl_dp_error(err, err_len, -ENOTSUP,
-				   "the kernel does not describe its types: /sys/kernel/btf/vmlinux is "
-				   "missing (it needs CONFIG_DEBUG_INFO_BTF)");
+		return sl_dp_error(
+			err, err_len, -ENOTSUP,
+			"the kernel does not describe its types: /sys/kernel/btf/vmlinux is "
+			"missing (it needs CONFIG_DEBUG_INFO_BTF)");
 	dp = sl_new(struct sl_datapath);
 	if (!dp)
 		return sl_dp_error(err, err_len, -ENOMEM, "out of memory");

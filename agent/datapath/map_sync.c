@@ -16,7 +16,7 @@ struct sl_dp_service {
 	struct sl_svc_key key;
 	struct sl_svc_val val;
 	struct sl_ep_val *endpoints; /* val.n_endpoints of them */
-	bool unsure; /* a write failed in between: the next apply writes everything again */
+	bool unsure;	/* a write failed in between: the next apply writes everything again */
 	uint64_t round; /* last one that wanted it */
 };
 
@@ -229,8 +229,8 @@ int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 		if (!r)
 			continue;
 		sl_warn("service does not fit into the kernel's maps service=\"%.*s\" vip=%s "
-			"error=\"%s\"", SL_STR_ARG(s->name), sl_addr_format(&s->vip, vip),
-			sl_strerror(r));
+			"error=\"%s\"",
+			SL_STR_ARG(s->name), sl_addr_format(&s->vip, vip), sl_strerror(r));
 		if (failed)
 			failed(arg, i, r);
 		if (!first)

@@ -22,8 +22,7 @@ int sl_datapath_netns_set(struct sl_datapath *dp, uint64_t cookie, const struct 
 		return -EINVAL;
 	memcpy(val.source4, e->source4.ip, sizeof(val.source4));
 	memcpy(val.source6, e->source6.ip, sizeof(val.source6));
-	return sl_dp_map_error(
-		bpf_map_update_elem(dp->map[SL_DP_NETNS], &cookie, &val, BPF_ANY));
+	return sl_dp_map_error(bpf_map_update_elem(dp->map[SL_DP_NETNS], &cookie, &val, BPF_ANY));
 }
 
 static void addr_key(struct sl_addr_key *key, uint64_t cookie, const struct sl_addr *a)
@@ -52,8 +51,8 @@ int sl_datapath_addr_del(struct sl_datapath *dp, uint64_t cookie, const struct s
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Collect first, delete then: deleting the current key would start the walk anew. Both maps have the
- * cookie in front of their keys. */
+/* Collect first, delete then: deleting the current key would start the walk anew. Both maps have
+ * the cookie in front of their keys. */
 static int delete_where(int fd, size_t key_bytes,
 			bool (*wanted)(uint64_t cookie, const uint64_t *cookies, size_t n),
 			const uint64_t *cookies, size_t n)

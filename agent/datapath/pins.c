@@ -49,16 +49,20 @@ int sl_dp_bpffs_prepare(const char *dir, char *err, size_t err_len)
 	if (!slash || slash == parent || !slash[1])
 		return sl_dp_error(err, err_len, -EINVAL,
 				   "the folder for pins must be an absolute path below a bpf file "
-				   "system, not \"%s\"", dir);
+				   "system, not \"%s\"",
+				   dir);
 	*slash = '\0';
 	if (!on_bpffs(parent) && !strcmp(parent, BPFFS_MOUNT) &&
 	    mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
-		return sl_dp_error(err, err_len, -errno,
-				   "cannot mount the bpf file system at %s: %s (in a container, mount "
-				   "the host's there)", parent, sl_strerror(-errno));
+		return sl_dp_error(
+			err, err_len, -errno,
+			"cannot mount the bpf file system at %s: %s (in a container, mount "
+			"the host's there)",
+			parent, sl_strerror(-errno));
 	if (!on_bpffs(parent))
 		return sl_dp_error(err, err_len, -EINVAL,
-				   "%s is not on a bpf file system: mount -t bpf bpf %s", dir, parent);
+				   "%s is not on a bpf file system: mount -t bpf bpf %s", dir,
+				   parent);
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return sl_dp_error(err, err_len, -errno, "cannot make %s: %s", dir,
 				   sl_strerror(-errno));
@@ -161,7 +165,8 @@ int sl_dp_pins_check(const char *dir, const struct sluice_bpf *skel, uint32_t *r
 	} else if (conf != -ENOENT) {
 		return conf;
 	}
-	bpf_object__for_each_map(map, skel->obj) {
+	bpf_object__for_each_map(map, skel->obj)
+	{
 		if (bpf_map__is_internal(map))
 			continue;
 		r = map_check(dir, map);
@@ -169,7 +174,8 @@ int sl_dp_pins_check(const char *dir, const struct sluice_bpf *skel, uint32_t *r
 			return r;
 		n += r;
 	}
-	bpf_object__for_each_program(prog, skel->obj) {
+	bpf_object__for_each_program(prog, skel->obj)
+	{
 		_cleanup_(sl_closep) int fd =
 			pin_get(dir, SL_DP_LINK_PREFIX, bpf_program__name(prog));
 

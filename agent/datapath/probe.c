@@ -25,7 +25,7 @@ struct probe_case {
 	const char *name;
 	bool required;
 	int (*attempt)(const struct probe_case *c, const char *cgroup); /* 0 or -errno */
-	int type, what;						       /* for attempt */
+	int type, what;							/* for attempt */
 	const char *good, *remedy;
 };
 
@@ -208,10 +208,9 @@ static int try_all(const struct probe_case *c, const char *cgroup)
 
 	if (!skel)
 		return -errno;
-	bpf_object__for_each_map(map, skel->obj)
-		if (bpf_map__type(map) == BPF_MAP_TYPE_HASH ||
-		    bpf_map__type(map) == BPF_MAP_TYPE_LRU_HASH)
-			(void)bpf_map__set_max_entries(map, 64); /* fails only after load */
+	bpf_object__for_each_map(map, skel->obj) if (bpf_map__type(map) == BPF_MAP_TYPE_HASH ||
+						     bpf_map__type(map) == BPF_MAP_TYPE_LRU_HASH)(
+		void) bpf_map__set_max_entries(map, 64); /* fails only after load */
 	r = sluice_bpf__load(skel);
 	sluice_bpf__destroy(skel);
 	return r;
@@ -222,7 +221,8 @@ static int try_all(const struct probe_case *c, const char *cgroup)
 
 static const struct probe_case cases[] = {
 	{"bpf_syscall", true, try_syscall, 0, 0, "this process may use BPF",
-	 "run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN; the kernel needs "
+	 "run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN; the kernel "
+	 "needs "
 	 "CONFIG_BPF_SYSCALL"},
 	{"kernel_btf", true, try_btf, 0, 0, "/sys/kernel/btf/vmlinux",
 	 "/sys/kernel/btf/vmlinux is missing: the kernel needs CONFIG_DEBUG_INFO_BTF"},
@@ -234,8 +234,11 @@ static const struct probe_case cases[] = {
 	{"map_ringbuf", true, try_map_type, 0, BPF_MAP_TYPE_RINGBUF, "available", NEEDS_6_1},
 	{"map_lru_hash", true, try_map_type, 0, BPF_MAP_TYPE_LRU_HASH, "available", NEEDS_6_1},
 	{"map_mmap", true, try_mmap, 0, 0, "available", NEEDS_6_1},
-	{"sk_storage_clone", true, try_clone, 0, 0, "accepted sockets inherit their listener's mark",
-	 NEEDS_6_1 " and a loopback device that is up"},
+	{"sk_storage_clone", true, try_clone, 0, 0,
+	 "accepted sockets inherit their listener's mark",
+	 NEEDS_6_1
+	 ", a loopback device that is up, and with Linux 7 a CPU that has cmpxchg16b (in a VM: "
+	 "a CPU model with cx16)"},
 	{"connect4", true, try_program, ADDR, BPF_CGROUP_INET4_CONNECT, "available",
 	 "the kernel needs CONFIG_CGROUP_BPF"},
 	{"connect6", true, try_program, ADDR, BPF_CGROUP_INET6_CONNECT, "available",
@@ -306,8 +309,8 @@ size_t sl_probe_run(const char *cgroup_path, struct sl_probe probes[SL_PROBE_MAX
 
 		probes[i] = (struct sl_probe){.name = c->name, .required = c->required, .ok = !r};
 		if (r)
-			(void)snprintf(probes[i].message, SL_PROBE_MESSAGE, "%s: %s", sl_strerror(r),
-				       c->remedy);
+			(void)snprintf(probes[i].message, SL_PROBE_MESSAGE, "%s: %s",
+				       sl_strerror(r), c->remedy);
 		else
 			(void)snprintf(probes[i].message, SL_PROBE_MESSAGE, "%s", c->good);
 	}

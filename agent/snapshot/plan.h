@@ -23,8 +23,8 @@ struct sl_plan_service {
 	struct sl_addr vip; /* unique in a plan: of two with the same address the first counts */
 	enum sl_failure_policy policy;
 	struct sl_str name; /* "namespace/name:port", for messages */
-	/* Ready endpoints of the parent Service itself, of the vip's family; may be empty. The kernel
-	 * balances over them when the policy is open and nobody else serves the address. */
+	/* Ready endpoints of the parent Service itself, of the vip's family; may be empty. The
+	 * kernel balances over them when the policy is open and nobody else serves the address. */
 	const struct sl_addr *endpoints;
 	uint32_t n_endpoints;
 };

@@ -4,8 +4,8 @@
  * What the BPF programs and the agent say to each other: map names, keys, values, events, counters.
  * The only header that bpf/ and agent/ share. Fixed widths, explicit zeroed padding (hash keys are
  * compared byte by byte), addresses always 16 bytes in network order (as words, so that they are
- * aligned) with IPv4 as ::ffff:a.b.c.d, ports in network order. Pinned maps outlive the agent: whoever changes anything here in a way that
- * an older program would misread raises SL_ABI_VERSION.
+ * aligned) with IPv4 as ::ffff:a.b.c.d, ports in network order. Pinned maps outlive the agent:
+ * whoever changes anything here in a way that an older program would misread raises SL_ABI_VERSION.
  */
 #include <linux/types.h>
 
@@ -22,30 +22,31 @@
 #define SL_EVENTS_BYTES	 (64 * 1024)
 #define SL_EVENT_GAP_NS	 1000000000ULL /* at most one event per network namespace in this time */
 
-/* Why a connect(2) to a routed Service went the way it went. Index into map sl_stat; append only. */
+/* Why a connect(2) to a routed Service went the way it went. Index into map sl_stat; append only.
+ */
 enum sl_reason {
 	/* what became of it */
-	SL_REASON_STEERED,	/* taken to the agent */
-	SL_REASON_OWN,		/* the agent's own socket: left alone */
-	SL_REASON_OPEN,		/* left alone by the failure policy */
-	SL_REASON_DIRECT,	/* balanced by the hook, by the failure policy */
-	SL_REASON_CLOSED,	/* refused by the failure policy */
-	SL_REASON_NO_ENDPOINT,	/* refused: to be balanced by the hook, but no endpoint is ready */
+	SL_REASON_STEERED,     /* taken to the agent */
+	SL_REASON_OWN,	       /* the agent's own socket: left alone */
+	SL_REASON_OPEN,	       /* left alone by the failure policy */
+	SL_REASON_DIRECT,      /* balanced by the hook, by the failure policy */
+	SL_REASON_CLOSED,      /* refused by the failure policy */
+	SL_REASON_NO_ENDPOINT, /* refused: to be balanced by the hook, but no endpoint is ready */
 	/* why the failure policy was asked */
-	SL_REASON_NO_NETNS,	/* the agent has not prepared this network namespace */
-	SL_REASON_NO_FAMILY,	/* no listener of this address family there */
-	SL_REASON_NO_LISTENER,	/* prepared, but the listener is gone: no agent */
-	SL_REASON_FORGED,	/* somebody else listens on the agent's port */
-	SL_REASON_STALE,	/* the heartbeat is too old: the agent hangs */
-	SL_REASON_MPTCP,	/* Multipath TCP */
-	SL_REASON_DEVICE,	/* socket bound to a device */
-	SL_REASON_SOURCE,	/* bound to an address that is not of the network namespace */
-	SL_REASON_PORT_TAKEN,	/* bound to a port whose tuple towards the listener is in use */
-	SL_REASON_NO_MEMORY,	/* no room to remember the original destination */
+	SL_REASON_NO_NETNS,    /* the agent has not prepared this network namespace */
+	SL_REASON_NO_FAMILY,   /* no listener of this address family there */
+	SL_REASON_NO_LISTENER, /* prepared, but the listener is gone: no agent */
+	SL_REASON_FORGED,      /* somebody else listens on the agent's port */
+	SL_REASON_STALE,       /* the heartbeat is too old: the agent hangs */
+	SL_REASON_MPTCP,       /* Multipath TCP */
+	SL_REASON_DEVICE,      /* socket bound to a device */
+	SL_REASON_SOURCE,      /* bound to an address that is not of the network namespace */
+	SL_REASON_PORT_TAKEN,  /* bound to a port whose tuple towards the listener is in use */
+	SL_REASON_NO_MEMORY,   /* no room to remember the original destination */
 	/* bookkeeping */
-	SL_REASON_EVENT_LOST,	/* ring buffer full */
-	SL_REASON_FLOW_LOST,	/* original destination not handed to the accepted socket by sockops */
-	SL_REASON_FLOW_STALE,	/* left-over flow removed */
+	SL_REASON_EVENT_LOST, /* ring buffer full */
+	SL_REASON_FLOW_LOST, /* original destination not handed to the accepted socket by sockops */
+	SL_REASON_FLOW_STALE, /* left-over flow removed */
 	SL_REASON_MAX,
 };
 
@@ -116,7 +117,7 @@ struct sl_addr_key {
 
 struct sl_orig {
 	__be32 addr[4]; /* that the application asked for */
-	__be32 via[4];  /* that it was sent to */
+	__be32 via[4];	/* that it was sent to */
 	__be16 port;
 	__be16 via_port;
 	__u32 flags;
@@ -128,8 +129,8 @@ struct sl_orig {
 #define SL_OWN_LISTENER 1
 #define SL_OWN_UPSTREAM 2
 
-/* Map sl_flow (LRU hash, value struct sl_orig): written when a steered socket sends its SYN, moved to
- * the accepted socket when that is established, seen from the client. */
+/* Map sl_flow (LRU hash, value struct sl_orig): written when a steered socket sends its SYN, moved
+ * to the accepted socket when that is established, seen from the client. */
 struct sl_flow_key {
 	__u64 netns;
 	__be32 client[4];

@@ -128,7 +128,8 @@ static void cgroup_init(struct bed *b)
 	must(f != NULL, "/proc/self/cgroup");
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
-		if (!strncmp(line, "0::/", 4) && strlen(mount_point) + strlen(line) < 250 && line[4])
+		if (!strncmp(line, "0::/", 4) && strlen(mount_point) + strlen(line) < 250 &&
+		    line[4])
 			snprintf(b->outside, sizeof(b->outside), "%s%.50s", mount_point, line + 3);
 	}
 	fclose(f);

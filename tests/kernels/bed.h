@@ -37,7 +37,8 @@ void bed_enter(int netns);
 void bed_cgroup(const struct bed *b, const char *name, char out[300]);
 int bed_netns_new(void); /* a descriptor; with lo up, and nothing else */
 
-/* Sockets in the network namespace at hand. Addresses as text with port: "10.0.0.1:80", "[::1]:1". */
+/* Sockets in the network namespace at hand. Addresses as text with port: "10.0.0.1:80", "[::1]:1".
+ */
 struct sl_addr addr(const char *text);
 int sock(int family, int type);
 int sock_bind(int fd, const char *at); /* 0 or -errno */
@@ -45,8 +46,8 @@ int sock_connect(int fd, const char *to);
 /* From an AF_INET6 socket to ::ffff:a.b.c.d. */
 int sock_connect_mapped(int fd, const char *to);
 int sock_listen(const char *at);
-int sock_accept(int listener);	/* waits 5 s at most; -1: nobody came */
-bool sock_pending(int listener); /* is somebody waiting now? */
+int sock_accept(int listener);			   /* waits 5 s at most; -1: nobody came */
+bool sock_pending(int listener);		   /* is somebody waiting now? */
 bool sock_is(int fd, bool peer, const char *want); /* getpeername or getsockname */
-bool sock_talk(int a, int b);	/* bytes both ways */
+bool sock_talk(int a, int b);			   /* bytes both ways */
 void sock_close(int *fd);

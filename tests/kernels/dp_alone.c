@@ -66,8 +66,7 @@ static void expect_direct(struct scene *s, int fd, enum sl_reason reason)
 {
 	expect_reached(s, fd, s->backend, VIP);
 	check(counted(s, reason) == 1, "counted as %s", sl_reason_name(reason));
-	check(counted(s, SL_REASON_DIRECT) == 1 && !counted(s, SL_REASON_STEERED),
-	      "and as direct");
+	check(counted(s, SL_REASON_DIRECT) == 1 && !counted(s, SL_REASON_STEERED), "and as direct");
 	sock_close(&fd);
 }
 
@@ -92,7 +91,8 @@ static void test_port_taken(struct scene *s)
 	setsockopt(second, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(third, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	check(!sock_bind(first, "0.0.0.0:41020") && !sock_bind(second, "0.0.0.0:41020") &&
-		      !sock_bind(third, "0.0.0.0:41020"), "three sockets on one port");
+		      !sock_bind(third, "0.0.0.0:41020"),
+	      "three sockets on one port");
 	check(!sock_connect(first, VIP_B), "the first goes to one Service");
 	got = expect_steered(s, first, s->agent4, VIP_B, POD4 ":41020");
 	check(sock_connect(third, "127.0.0.1:" PORT) == -EADDRNOTAVAIL,
@@ -114,7 +114,8 @@ static void test_port_listening(struct scene *s)
 	setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	check(!sock_bind(listener, "0.0.0.0:41021") && !listen(listener, 1) &&
-		      !sock_bind(fd, "0.0.0.0:41021"), "a listener and a client on one port");
+		      !sock_bind(fd, "0.0.0.0:41021"),
+	      "a listener and a client on one port");
 	check(!sock_connect(fd, VIP), "connect");
 	got = expect_steered(s, fd, s->agent4, VIP, POD4 ":41021");
 	sock_close(&got);
@@ -128,7 +129,8 @@ static void test_transparent(struct scene *s)
 
 	test_begin("IP_TRANSPARENT with a foreign source");
 	check(!setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one)) &&
-		      !sock_bind(fd, "192.0.2.7:0"), "bound to an address of nobody here");
+		      !sock_bind(fd, "192.0.2.7:0"),
+	      "bound to an address of nobody here");
 	count_mark(s);
 	(void)sock_connect(fd, VIP); /* no answer can come back: no matter */
 	check(counted(s, SL_REASON_SOURCE) == 1 && !counted(s, SL_REASON_STEERED),

@@ -59,13 +59,12 @@ static void expect_policy(struct scene *s, enum sl_reason reason, bool retval)
 	sock_close(&fd);
 	fd = sock(AF_INET, SOCK_STREAM);
 	r = sock_connect(fd, VIP_EMPTY);
-	check(r == (retval ? -ECONNREFUSED : -EPERM),
-	      "no endpoint: refused (%s)", strerror(-r));
+	check(r == (retval ? -ECONNREFUSED : -EPERM), "no endpoint: refused (%s)", strerror(-r));
 	sock_close(&fd);
 	fd6 = sock(AF_INET6, SOCK_STREAM);
 	r = sock_connect(fd6, VIP6_EMPTY);
-	check(r == (retval ? -ECONNREFUSED : -EPERM),
-	      "no endpoint, IPv6: refused (%s)", strerror(-r));
+	check(r == (retval ? -ECONNREFUSED : -EPERM), "no endpoint, IPv6: refused (%s)",
+	      strerror(-r));
 	sock_close(&fd6);
 	check(counted(s, reason) == 6 && counted(s, SL_REASON_CLOSED) == 1 &&
 		      counted(s, SL_REASON_NO_ENDPOINT) == 2 && !counted(s, SL_REASON_STEERED),
@@ -89,7 +88,8 @@ static void test_no_listener(struct scene *s, bool retval)
 	/* The calls above take milliseconds, or on a crawling machine some seconds. */
 	check(heard.n >= 1 && heard.n <= 3, "%d event for six calls", heard.n);
 	check(heard.last.netns == s->bed.cookie && heard.last.cgroup_id == s->bed.cgroup_id &&
-		      heard.last.reason == SL_REASON_NO_LISTENER, "it tells where and why");
+		      heard.last.reason == SL_REASON_NO_LISTENER,
+	      "it tells where and why");
 	check(!memcmp(heard.last.addr, vip.ip, 16) || heard.n > 1, "and who was called");
 	check(heard.last.pid && heard.last.tid, "and by which process");
 	sock_close(&s->agent4);
@@ -104,7 +104,8 @@ static void test_forged(struct scene *s, bool retval)
 	expect_policy(s, SL_REASON_FORGED, retval);
 	/* An upstream mark is no listener's mark either. */
 	check(!sl_datapath_own(s->dp, s->agent4, SL_OWN_UPSTREAM) &&
-		      !sl_datapath_own(s->dp, s->agent6, SL_OWN_UPSTREAM), "marked, as something else");
+		      !sl_datapath_own(s->dp, s->agent6, SL_OWN_UPSTREAM),
+	      "marked, as something else");
 	expect_policy(s, SL_REASON_FORGED, retval);
 	sock_close(&s->agent4);
 	sock_close(&s->agent6);

@@ -5,12 +5,15 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "base/alloc.h"
+#include "base/log.h"
 
 static int n_attached(const char *cgroup, enum bpf_attach_type type)
 {
@@ -20,6 +23,40 @@ static int n_attached(const char *cgroup, enum bpf_attach_type type)
 
 	sock_close(&fd);
 	return r ? r : (int)n;
+}
+
+/* The kernel detaches behind our back, some time after the last descriptor or pin of a link has
+ * gone. */
+static bool becomes_detached(const char *cgroup)
+{
+	static const enum bpf_attach_type types[] = {
+		BPF_CGROUP_INET4_CONNECT,     BPF_CGROUP_INET6_CONNECT,
+		BPF_CGROUP_SOCK_OPS,	      BPF_CGROUP_INET4_GETPEERNAME,
+		BPF_CGROUP_INET6_GETPEERNAME, BPF_CGROUP_INET4_GETSOCKNAME,
+		BPF_CGROUP_INET6_GETSOCKNAME,
+	};
+
+	for (int tries = 0; tries < 5000; tries++) {
+		int n = 0;
+
+		for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+			n += n_attached(cgroup, types[i]) != 0;
+		if (!n)
+			return true;
+		poll(NULL, 0, 1);
+	}
+	return false;
+}
+
+/* One program, when the one before it has gone. */
+static bool becomes_single(const char *cgroup)
+{
+	for (int tries = 0; tries < 5000; tries++) {
+		if (n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1)
+			return true;
+		poll(NULL, 0, 1);
+	}
+	return false;
 }
 
 static void test_restart(struct scene *s)
@@ -72,8 +109,10 @@ static void dump(const struct scene *s, struct sl_buf *out)
 static void test_plan(struct scene *s)
 {
 	struct sl_addr ends[] = {addr("10.50.0.7:1"), addr("10.50.0.8:2"), addr("10.50.0.9:3")};
-	struct sl_plan_service one = {.vip = addr(VIP), .name = SL_STR("ns/one:http"),
-				      .endpoints = ends, .n_endpoints = 3};
+	struct sl_plan_service one = {.vip = addr(VIP),
+				      .name = SL_STR("ns/one:http"),
+				      .endpoints = ends,
+				      .n_endpoints = 3};
 	struct sl_plan plan = {&one, 1};
 	struct sl_buf text;
 	int fd = sock(AF_INET, SOCK_STREAM);
@@ -87,24 +126,27 @@ static void test_plan(struct scene *s)
 	sock_close(&fd);
 	check(!sl_datapath_apply(s->dp, &plan, NULL, NULL), "three endpoints");
 	dump(s, &text);
-	check(strstr(sl_buf_ptr(&text), "service " VIP " ") && !strstr(sl_buf_ptr(&text), "10.96.0.2") &&
+	check(strstr(sl_buf_ptr(&text), "service " VIP " ") &&
+		      !strstr(sl_buf_ptr(&text), "10.96.0.2") &&
 		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.7:1\n") &&
-		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.9:3\n"), "dump shows them");
+		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.9:3\n"),
+	      "dump shows them");
 	sl_buf_deinit(&text);
 	one.n_endpoints = 1;
 	check(!sl_datapath_apply(s->dp, &plan, NULL, NULL), "one endpoint");
 	s->dp = sl_datapath_close(s->dp, false);
 	scene_open(s);
 	dump(s, &text);
-	check(strstr(sl_buf_ptr(&text), "endpoints=1\n") && !strstr(sl_buf_ptr(&text), "10.50.0.8") &&
+	check(strstr(sl_buf_ptr(&text), "endpoints=1\n") &&
+		      !strstr(sl_buf_ptr(&text), "10.50.0.8") &&
 		      strstr(sl_buf_ptr(&text), "\nnetns ") &&
 		      strstr(sl_buf_ptr(&text), "\naddress netns="),
 	      "what was surplus is gone, also for the next agent");
 	sl_buf_deinit(&text);
 	check(!sl_datapath_netns_prune(s->dp, NULL, 0), "prune namespaces");
 	dump(s, &text);
-	check(!strstr(sl_buf_ptr(&text), "\nnetns ") &&
-		      !strstr(sl_buf_ptr(&text), "\naddress "), "none left");
+	check(!strstr(sl_buf_ptr(&text), "\nnetns ") && !strstr(sl_buf_ptr(&text), "\naddress "),
+	      "none left");
 	sl_buf_deinit(&text);
 	check(!sl_datapath_retract(s->dp, NULL), "retract all");
 	check(!sl_datapath_apply(s->dp, &scene_plan, NULL, NULL), "and everything back");
@@ -161,7 +203,8 @@ static void test_full(struct scene *s)
 	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
 		      strstr(sl_buf_ptr(&text), "service 10.1.0.1:1 ") &&
 		      strstr(sl_buf_ptr(&text), "service 10.1.0.2:1 ") &&
-		      !strstr(sl_buf_ptr(&text), "10.1.0.3"), "the others are there");
+		      !strstr(sl_buf_ptr(&text), "10.1.0.3"),
+	      "the others are there");
 	sl_buf_deinit(&text);
 	check(!sl_datapath_retract(dp, &two) && !sl_datapath_apply(dp, &two, note, &f),
 	      "there is room again");
@@ -182,15 +225,17 @@ static void test_full(struct scene *s)
 		      sl_datapath_apply(dp, &doubled, note, &f) == -EEXIST && f.last_index == 1,
 	      "an address that a plan has twice");
 	check(!sl_datapath_netns_set(dp, 1, &e) && sl_datapath_netns_set(dp, 2, &e) == -ENOSPC &&
-		      !sl_datapath_netns_set(dp, 1, &e), "namespaces full");
-	check(!sl_datapath_addr_set(dp, 1, ends) && sl_datapath_addr_set(dp, 1, ends + 1) == -ENOSPC,
+		      !sl_datapath_netns_set(dp, 1, &e),
+	      "namespaces full");
+	check(!sl_datapath_addr_set(dp, 1, ends) &&
+		      sl_datapath_addr_set(dp, 1, ends + 1) == -ENOSPC,
 	      "addresses full");
 	dp = sl_datapath_close(dp, false);
 	opts.max_services = 3;
-	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "pinned maps keep their size: %s", err);
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "pinned maps keep their size: %s",
+	      err);
 	dp = sl_datapath_close(dp, true);
-	check(access(pins, F_OK) < 0 && n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 0,
-	      "detached, nothing left");
+	check(access(pins, F_OK) < 0 && becomes_detached(cgroup), "detached, nothing left");
 }
 
 static bool forge_version(const char *pins, uint32_t version)
@@ -228,18 +273,19 @@ static void test_mismatch(struct scene *s)
 	check(forge_version(pins, SL_ABI_VERSION + 1), "pins made to say another version");
 	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open all the same: %s", err);
 	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
-		      !strstr(sl_buf_ptr(&text), "service "), "with maps of its own");
+		      !strstr(sl_buf_ptr(&text), "service "),
+	      "with maps of its own");
 	sl_buf_deinit(&text);
-	check(n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1, "the old programs are gone");
+	check(becomes_single(cgroup), "the old programs are gone");
 	dp = sl_datapath_close(dp, false);
 
 	snprintf(conf, sizeof(conf), "%s/sl_conf", pins);
 	check(!unlink(conf), "a removal that was interrupted");
 	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
-	check(n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1, "one program");
+	check(becomes_single(cgroup), "one program");
 	dp = sl_datapath_close(dp, false);
-	check(!sl_datapath_remove(pins) && access(pins, F_OK) < 0 &&
-		      n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 0, "removed without loading");
+	check(!sl_datapath_remove(pins) && access(pins, F_OK) < 0 && becomes_detached(cgroup),
+	      "removed without loading");
 	check(!sl_datapath_remove(pins), "removing nothing is no error");
 }
 
@@ -260,6 +306,70 @@ static void test_other_cgroup(struct scene *s)
 	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
 	check(n_attached(cgroup, BPF_CGROUP_INET4_CONNECT) == 1, "attached to the new one");
 	dp = sl_datapath_close(dp, true);
+}
+
+/* Everything that an agent does to the maps, until the first failure. */
+static int walk_through(struct sl_datapath *dp)
+{
+	struct sl_netns_entry e = {.port4 = 1};
+	uint64_t stats[SL_REASON_MAX], cookie = 7;
+	struct sl_buf text = SL_BUF_INIT(0);
+	struct sl_addr a = addr("10.50.0.7:0");
+	int r = sl_datapath_apply(dp, &scene_plan, NULL, NULL);
+
+	if (!r)
+		r = sl_datapath_netns_set(dp, cookie, &e);
+	if (!r)
+		r = sl_datapath_addr_set(dp, cookie, &a);
+	if (!r)
+		r = sl_datapath_stats(dp, stats);
+	if (!r)
+		r = sl_datapath_dump(dp, &text);
+	if (!r)
+		r = sl_datapath_netns_del(dp, cookie);
+	if (!r)
+		r = sl_datapath_netns_prune(dp, NULL, 0);
+	if (!r)
+		r = sl_datapath_retract(dp, NULL);
+	sl_buf_deinit(&text);
+	return r;
+}
+
+static void test_out_of_memory(struct scene *s)
+{
+	struct sl_datapath_opts opts = s->opts;
+	struct sl_datapath *dp = NULL;
+	char cgroup[300], pins[300], err[300] = "";
+	bool clean = true, named = true;
+	int n, r = -ENOMEM;
+
+	test_begin("each allocation fails once");
+	sl_log_level = SL_LOG_ERROR; /* it would complain about each */
+	bed_cgroup(&s->bed, "errors", cgroup);
+	snprintf(pins, sizeof(pins), "%s/errors", s->bed.bpffs);
+	opts.cgroup_path = cgroup;
+	opts.bpffs_dir = pins;
+	for (n = 0; r == -ENOMEM && n < 200; n++) {
+		err[0] = '\0';
+		sl_alloc_fail_after(n);
+		r = sl_datapath_open(&opts, &dp, err, sizeof(err));
+		sl_alloc_fail_after(-1);
+		if (r)
+			named = named && err[0];
+		if (r && !sl_datapath_remove(pins))
+			clean = clean && becomes_detached(cgroup);
+	}
+	check(!r && n > 5, "open succeeds after %d attempts", n);
+	check(clean && named, "each failure was told and left nothing attached");
+	r = -ENOMEM;
+	for (n = 0; dp && r == -ENOMEM && n < 200; n++) {
+		sl_alloc_fail_after(n);
+		r = walk_through(dp);
+		sl_alloc_fail_after(-1);
+	}
+	check(!r && n > 5, "the rest succeeds after %d attempts", n);
+	dp = sl_datapath_close(dp, true);
+	sl_log_level = SL_LOG_WARN;
 }
 
 static int open_as_nobody(const struct sl_datapath_opts *opts, char *err, size_t err_len)
@@ -306,7 +416,8 @@ static void test_refused(struct scene *s)
 	      "%s", err);
 	opts = s->opts;
 	opts.bpffs_dir = "/tmp/sluice-pins";
-	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL && strstr(err, "mount -t bpf"),
+	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL &&
+		      strstr(err, "mount -t bpf"),
 	      "%s", err);
 	opts.bpffs_dir = "relative";
 	check(sl_datapath_open(&opts, &dp, err, sizeof(err)) == -EINVAL && strstr(err, "absolute"),
@@ -323,8 +434,7 @@ static void test_detach(struct scene *s)
 	test_begin("detach");
 	s->dp = sl_datapath_close(s->dp, true);
 	check(access(s->bed.pins, F_OK) < 0, "no pins left");
-	check(n_attached(s->bed.cgroup, BPF_CGROUP_INET4_CONNECT) == 0 &&
-		      n_attached(s->bed.cgroup, BPF_CGROUP_INET6_GETSOCKNAME) == 0, "no programs left");
+	check(becomes_detached(s->bed.cgroup), "no programs left");
 	check(!sock_connect(fd, HELD), "connections go as without us");
 	expect_reached(s, fd, s->held, HELD);
 	sock_close(&fd);
@@ -337,6 +447,7 @@ void test_life(struct scene *s)
 	test_full(s);
 	test_mismatch(s);
 	test_other_cgroup(s);
+	test_out_of_memory(s);
 	test_refused(s);
 	test_detach(s);
 }

@@ -124,8 +124,8 @@ static void test_fastopen(struct scene *s)
 	fastopen_once(s);
 	test_begin("TCP_FASTOPEN_CONNECT, second time");
 	fastopen_once(s);
-	/* Data in the SYN, without a cookie, on every listener: the agent's side is established before
-	 * the client's. */
+	/* Data in the SYN, without a cookie, on every listener: the agent's side is established
+	 * before the client's. */
 	test_begin("TCP Fast Open with data in the SYN");
 	check(set_fastopen("1539"), "accepted without cookies");
 	fastopen_once(s);
@@ -233,7 +233,8 @@ static void test_stale_flow(struct scene *s)
 	check(!sl_datapath_own(s->dp, s->agent4, SL_OWN_LISTENER), "listener marked");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	check(!sock_bind(fd, "0.0.0.0:41010") && !sock_connect(fd, VIP), "steered, never asked for");
+	check(!sock_bind(fd, "0.0.0.0:41010") && !sock_connect(fd, VIP),
+	      "steered, never asked for");
 	got = sock_accept(s->agent4);
 	sock_close(&fd);
 	sock_close(&got);
@@ -254,8 +255,11 @@ static void test_stale_flow(struct scene *s)
 
 static void test_addresses(struct scene *s)
 {
-	struct sl_netns_entry e = {.port4 = 15002, .port6 = 15001, .n_addr4 = 3,
-				   .source4 = addr(POD4 ":0"), .source6 = addr("[" POD6 "]:0")};
+	struct sl_netns_entry e = {.port4 = 15002,
+				   .port6 = 15001,
+				   .n_addr4 = 3,
+				   .source4 = addr(POD4 ":0"),
+				   .source6 = addr("[" POD6 "]:0")};
 	static const char *const at[] = {"127.0.0.1:15002", "127.0.0.2:15002", "127.0.0.3:15002"};
 	int listeners[3], used[3] = {0}, n = 0;
 
@@ -292,6 +296,23 @@ static void test_addresses(struct scene *s)
 	check(!sl_datapath_netns_set(s->dp, s->bed.cookie, &e), "back to one");
 }
 
+/* A socket belongs to the namespace it was made in, wherever its task has gone. */
+static void test_elsewhere(struct scene *s)
+{
+	int fd = sock(AF_INET, SOCK_STREAM), fd6 = sock(AF_INET6, SOCK_STREAM), got;
+
+	test_begin("task in another network namespace than its socket");
+	bed_enter(s->bed.home);
+	check(!sock_connect(fd, VIP) && !sock_connect(fd6, VIP6), "connect");
+	bed_enter(s->bed.pod);
+	got = expect_steered(s, fd, s->agent4, VIP, POD4 ":0");
+	sock_close(&got);
+	got = expect_steered(s, fd6, s->agent6, VIP6, "[" POD6 "]:0");
+	sock_close(&got);
+	sock_close(&fd);
+	sock_close(&fd6);
+}
+
 void test_steering(struct scene *s)
 {
 	test_families(s);
@@ -304,4 +325,5 @@ void test_steering(struct scene *s)
 	test_outside(s);
 	test_stale_flow(s);
 	test_addresses(s);
+	test_elsewhere(s);
 }

@@ -29,8 +29,8 @@ struct scene {
 extern const struct sl_plan scene_plan;
 
 void scene_init(struct scene *s);
-void scene_open(struct scene *s);	  /* sl_datapath_open(), or a bail-out */
-void scene_listen(struct scene *s);  /* the agent's listeners, marked and published */
+void scene_open(struct scene *s);   /* sl_datapath_open(), or a bail-out */
+void scene_listen(struct scene *s); /* the agent's listeners, marked and published */
 void scene_deinit(struct scene *s);
 
 /* Counters: mark, act, then how much one has grown. */
@@ -46,4 +46,4 @@ void expect_reached(struct scene *s, int client, int listener, const char *peer)
 void test_steering(struct scene *s);   /* dp_steer.c */
 void test_left_alone(struct scene *s); /* dp_alone.c */
 void test_failure(struct scene *s);    /* dp_failure.c */
-void test_life(struct scene *s);	  /* dp_life.c */
+void test_life(struct scene *s);       /* dp_life.c */

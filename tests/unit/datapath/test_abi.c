@@ -30,30 +30,51 @@ struct field {
 	size_t type_bytes, offset, bytes;
 };
 
-#define FIELD(type, member)                                                                        \
-	{#type, #member, sizeof(struct type), offsetof(struct type, member),                       \
-	 sizeof(((struct type *)0)->member)}
+#define FIELD(type, member)                                                         \
+	{                                                                           \
+#type, #member, sizeof(struct type), offsetof(struct type, member), \
+			sizeof(((struct type *)0)->member)                          \
+	}
 
 static const struct field fields[] = {
-	FIELD(sl_conf, abi_version),	FIELD(sl_conf, policy),
-	FIELD(sl_conf, heartbeat_ns),	FIELD(sl_conf, heartbeat_limit_ns),
-	FIELD(sl_svc_key, addr),	FIELD(sl_svc_key, port),
-	FIELD(sl_svc_key, pad),		FIELD(sl_svc_val, id),
-	FIELD(sl_svc_val, n_endpoints), FIELD(sl_svc_val, policy),
-	FIELD(sl_svc_val, provider),	FIELD(sl_svc_val, pad),
-	FIELD(sl_ep_key, id),		FIELD(sl_ep_key, index),
-	FIELD(sl_ep_val, addr),		FIELD(sl_ep_val, port),
-	FIELD(sl_ep_val, pad),		FIELD(sl_netns_val, port4),
-	FIELD(sl_netns_val, port6),	FIELD(sl_netns_val, n_addr4),
-	FIELD(sl_netns_val, pad),	FIELD(sl_netns_val, source4),
-	FIELD(sl_netns_val, source6),	FIELD(sl_addr_key, netns),
-	FIELD(sl_addr_key, addr),	FIELD(sl_orig, addr),
-	FIELD(sl_orig, via),		FIELD(sl_orig, port),
-	FIELD(sl_orig, via_port),	FIELD(sl_orig, flags),
-	FIELD(sl_orig, cgroup_id),	FIELD(sl_orig, netns),
-	FIELD(sl_flow_key, netns),	FIELD(sl_flow_key, client),
-	FIELD(sl_flow_key, server),	FIELD(sl_flow_key, client_port),
-	FIELD(sl_flow_key, server_port), FIELD(sl_flow_key, pad),
+	FIELD(sl_conf, abi_version),
+	FIELD(sl_conf, policy),
+	FIELD(sl_conf, heartbeat_ns),
+	FIELD(sl_conf, heartbeat_limit_ns),
+	FIELD(sl_svc_key, addr),
+	FIELD(sl_svc_key, port),
+	FIELD(sl_svc_key, pad),
+	FIELD(sl_svc_val, id),
+	FIELD(sl_svc_val, n_endpoints),
+	FIELD(sl_svc_val, policy),
+	FIELD(sl_svc_val, provider),
+	FIELD(sl_svc_val, pad),
+	FIELD(sl_ep_key, id),
+	FIELD(sl_ep_key, index),
+	FIELD(sl_ep_val, addr),
+	FIELD(sl_ep_val, port),
+	FIELD(sl_ep_val, pad),
+	FIELD(sl_netns_val, port4),
+	FIELD(sl_netns_val, port6),
+	FIELD(sl_netns_val, n_addr4),
+	FIELD(sl_netns_val, pad),
+	FIELD(sl_netns_val, source4),
+	FIELD(sl_netns_val, source6),
+	FIELD(sl_addr_key, netns),
+	FIELD(sl_addr_key, addr),
+	FIELD(sl_orig, addr),
+	FIELD(sl_orig, via),
+	FIELD(sl_orig, port),
+	FIELD(sl_orig, via_port),
+	FIELD(sl_orig, flags),
+	FIELD(sl_orig, cgroup_id),
+	FIELD(sl_orig, netns),
+	FIELD(sl_flow_key, netns),
+	FIELD(sl_flow_key, client),
+	FIELD(sl_flow_key, server),
+	FIELD(sl_flow_key, client_port),
+	FIELD(sl_flow_key, server_port),
+	FIELD(sl_flow_key, pad),
 };
 
 static const struct btf_member *find_member(const struct btf *btf, const struct btf_type *t,
@@ -144,8 +165,7 @@ Test(abi, maps_are_made_of_it)
 		cr_expect(bpf_map__value_size(map) == want->value_bytes, "value of %s", want->name);
 		cr_expect(bpf_map__map_flags(map) == want->flags, "flags of %s", want->name);
 	}
-	bpf_object__for_each_map(map, object)
-		n += !bpf_map__is_internal(map);
+	bpf_object__for_each_map(map, object) n += !bpf_map__is_internal(map);
 	cr_expect(n == sizeof(maps) / sizeof(*maps), "and there are no others");
 }
 
@@ -154,10 +174,9 @@ Test(abi, names_fit_the_kernel)
 	struct bpf_program *prog;
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, object)
-		cr_expect(bpf_map__is_internal(map) || strlen(bpf_map__name(map)) < BPF_OBJ_NAME_LEN,
-			  "%s", bpf_map__name(map));
-	bpf_object__for_each_program(prog, object)
-		cr_expect(strlen(bpf_program__name(prog)) < BPF_OBJ_NAME_LEN, "%s",
-			  bpf_program__name(prog));
+	bpf_object__for_each_map(map, object) cr_expect(
+		bpf_map__is_internal(map) || strlen(bpf_map__name(map)) < BPF_OBJ_NAME_LEN, "%s",
+		bpf_map__name(map));
+	bpf_object__for_each_program(prog, object) cr_expect(
+		strlen(bpf_program__name(prog)) < BPF_OBJ_NAME_LEN, "%s", bpf_program__name(prog));
 }

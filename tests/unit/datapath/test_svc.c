@@ -76,7 +76,8 @@ Test(svc, listener_addresses_are_all_used_and_no_other)
 	for (__u16 n = 0; n < 2; n++)
 		cr_expect(sl_ip_eq(sl_listener_ip(1, n, 0xffffffff), sl_ip_from4(SL_LOOPBACK)),
 			  "n = %u means 127.0.0.1", n);
-	cr_expect(sl_ip_is_loopback(sl_listener_ip(0, 5, 3)) && !sl_ip_is_v4(sl_listener_ip(0, 5, 3)),
+	cr_expect(sl_ip_is_loopback(sl_listener_ip(0, 5, 3)) &&
+			  !sl_ip_is_v4(sl_listener_ip(0, 5, 3)),
 		  "IPv6 has one");
 }
 
@@ -118,10 +119,11 @@ struct name_row {
 
 static const struct name_row names[] = {
 	{"steered", SL_ORIG_STEERED, 0x7f000001, 15001, 1, 1},
-	{"steered, bound to loopback", SL_ORIG_STEERED | SL_ORIG_BOUND_LOOPBACK, 0x7f000001, 15001, 1,
-	 0},
+	{"steered, bound to loopback", SL_ORIG_STEERED | SL_ORIG_BOUND_LOOPBACK, 0x7f000001, 15001,
+	 1, 0},
 	{"direct", SL_ORIG_DIRECT, 0x7f000001, 15001, 1, 0},
-	{"the agent's accepted socket", SL_ORIG_STEERED | SL_ORIG_ACCEPTED, 0x7f000001, 15001, 0, 0},
+	{"the agent's accepted socket", SL_ORIG_STEERED | SL_ORIG_ACCEPTED, 0x7f000001, 15001, 0,
+	 0},
 	{"now connected to another port", SL_ORIG_STEERED, 0x7f000001, 15002, 0, 0},
 	{"now connected elsewhere", SL_ORIG_STEERED, 0x0a000001, 443, 0, 0},
 	{"dissolved", SL_ORIG_STEERED, 0, 0, 0, 0},
@@ -135,10 +137,10 @@ Test(svc, names_are_translated_while_the_record_holds)
 		__be16 port = bpf_htons(n->peer_port);
 
 		sl_ip_store(o.via, sl_ip_from4(SL_LOOPBACK));
-		cr_expect(sl_orig_holds(&o, sl_ip_from4(bpf_htonl(n->peer4)), port) == n->holds, "%s",
-			  n->name);
-		cr_expect(sl_local_hidden(&o, sl_ip_from4(SL_LOOPBACK), port) == n->hidden, "%s, local",
-			  n->name);
+		cr_expect(sl_orig_holds(&o, sl_ip_from4(bpf_htonl(n->peer4)), port) == n->holds,
+			  "%s", n->name);
+		cr_expect(sl_local_hidden(&o, sl_ip_from4(SL_LOOPBACK), port) == n->hidden,
+			  "%s, local", n->name);
 		cr_expect(!sl_local_hidden(&o, sl_ip_from4(bpf_htonl(0x0a320002)), port),
 			  "%s: a real local address is shown as it is", n->name);
 	}
