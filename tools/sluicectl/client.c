@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sluicectl/client.h"
+#include "client.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sluicectl/view.h"
+#include "view.h"
 
 const char *sl_json_text(const json_t *object, const char *key)
 {

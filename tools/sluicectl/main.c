@@ -5,8 +5,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "sluice/admin.h"
-#include "sluicectl/client.h"
-#include "sluicectl/view.h"
+#include "client.h"
+#include "view.h"
 
 enum { EXIT_USAGE = 2 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sluicectl/table.h"
+#include "table.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
  */
 #include <jansson.h>
 #include "base/buf.h"
-#include "sluicectl/table.h"
+#include "table.h"
 
 int sl_view_status(const json_t *answer, struct sl_buf *out);
 int sl_view_routes(const json_t *answer, struct sl_buf *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is about the node and the agent itself: check, netns, metrics, version. */
 #include "base/cleanup.h"
-#include "sluicectl/view.h"
+#include "view.h"
 
 static bool is_ok(const json_t *check)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
-#include "sluicectl/view.h"
+#include "view.h"
 
 static const json_t *find_condition(const json_t *conditions, const char *type)
 {

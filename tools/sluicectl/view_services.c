@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
-#include "sluicectl/view.h"
+#include "view.h"
 
 static void port_row(struct sl_table *t, const json_t *service, const json_t *port)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
-#include "sluicectl/view.h"
+#include "view.h"
 
 /* Two columns without titles: what, and how it is. */
 struct facts {
