@@ -42,8 +42,8 @@ static struct group_work *group_new(struct work *w, struct sl_str namespace)
 	return g;
 }
 
-/* Producer routes live in the Service's namespace and apply to all clients; consumer routes to those
- * of their own. Routes come sorted by namespace, so a consumer group is the last one or new. */
+/* Producer routes live in the Service's namespace and apply to all clients, consumer routes to those
+ * of their own (GEP-1324). Routes come sorted by namespace: a consumer group is the last or new. */
 static struct group_work *group_of(struct work *w, const struct service_work *s,
 				   struct port_work *port, struct sl_str namespace)
 {
@@ -115,8 +115,9 @@ static int ports_attach(struct work *w, struct service_work *s, const struct sl_
 				r = sl_buf_printf(&text->attached, "%s%u",
 						  text->n_attached++ ? ", " : "", sp->port);
 		} else if (sp->protocol != SL_PROTOCOL_TCP) {
-			r = sl_buf_printf(&text->skipped, "%s%u (%s)", text->n_skipped++ ? ", " : "",
-					  sp->port, sp->protocol == SL_PROTOCOL_UDP ? "UDP" : "SCTP");
+			r = sl_buf_printf(&text->skipped, "%s%u (%s)",
+					  text->n_skipped++ ? ", " : "", sp->port,
+					  sp->protocol == SL_PROTOCOL_UDP ? "UDP" : "SCTP");
 		} else {
 			r = sl_buf_printf(&text->skipped, "%s%u (appProtocol %.*s)",
 					  text->n_skipped++ ? ", " : "", sp->port,
@@ -153,7 +154,8 @@ static int service_attach(struct work *w, struct service_work *s, const struct s
 	if (r)
 		return r;
 	if (text.n_attached)
-		return sl_arena_printf(&w->tmp, &p->message, "Attached to Service %.*s port%s %.*s%s%.*s",
+		return sl_arena_printf(&w->tmp, &p->message,
+				       "Attached to Service %.*s port%s %.*s%s%.*s",
 				       SL_STR_ARG(service), text.n_attached > 1 ? "s" : "",
 				       SL_STR_ARG(sl_buf_str(&text.attached)),
 				       text.n_skipped ? "; not applied to " : "",
@@ -165,8 +167,8 @@ static int service_attach(struct work *w, struct service_work *s, const struct s
 	return no_such_port(w, p, ref, service);
 }
 
-static int parent_attach(struct work *w, const struct sl_parent_ref *ref, const struct route_work *rw,
-			 struct parent_work *p)
+static int parent_attach(struct work *w, const struct sl_parent_ref *ref,
+			 const struct route_work *rw, struct parent_work *p)
 {
 	struct service_work *s = service_find(w, ref->namespace, ref->name);
 
@@ -175,11 +177,13 @@ static int parent_attach(struct work *w, const struct sl_parent_ref *ref, const 
 			    SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name));
 	if (s->service->type == SL_SERVICE_EXTERNALNAME)
 		return fail(w, p, "UnsupportedValue",
-			    "Service %.*s is of type ExternalName: it has no address that rules could be applied to",
+			    "Service %.*s is of type ExternalName: it has no address that rules "
+			    "could be applied to",
 			    SL_STR_ARG(s->service->object.key));
 	if (s->service->headless)
 		return fail(w, p, "UnsupportedValue",
-			    "Service %.*s is headless: clients dial its pods, not an address that rules could be applied to",
+			    "Service %.*s is headless: clients dial its pods, not an address that "
+			    "rules could be applied to",
 			    SL_STR_ARG(s->service->object.key));
 	if (!s->service->n_cluster_ips)
 		return fail(w, p, "UnsupportedValue",

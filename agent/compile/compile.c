@@ -59,15 +59,18 @@ int note_add(struct work *w, struct notes *notes, const char *reason, const char
 
 void warn(struct work *w, const struct sl_object *o, struct sl_str field, const char *fmt, ...)
 {
-	struct sl_diag diag = {.severity = SL_SEVERITY_WARNING, .file = o->meta.file,
-			       .line = o->meta.line, .field = field};
+	struct sl_diag diag = {.severity = SL_SEVERITY_WARNING,
+			       .file = o->meta.file,
+			       .line = o->meta.line,
+			       .field = field};
 	char text[TEXT_MAX_BYTES], object[TEXT_MAX_BYTES];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut when too long */
 	va_end(ap);
-	(void)snprintf(object, sizeof(object), "%s %.*s", sl_kind_name(o->kind), SL_STR_ARG(o->key));
+	(void)snprintf(object, sizeof(object), "%s %.*s", sl_kind_name(o->kind),
+		       SL_STR_ARG(o->key));
 	diag.object = sl_str_from(object);
 	sl_diags_add(&w->report->diags, &diag, "%s", text);
 }
@@ -115,8 +118,8 @@ static void work_deinit(struct work *w)
 static int build(struct work *w)
 {
 	static int (*const steps[])(struct work *) = {
-		services_build,	 routes_build, tables_build,	 frontends_build,
-		pods_build,	 plan_build,   conditions_build,
+		services_build, routes_build, tables_build,	frontends_build,
+		pods_build,	plan_build,   conditions_build,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
@@ -133,8 +136,8 @@ int sl_compile(const struct sl_model *model, const struct sl_compile_opts *opts,
 {
 	_cleanup_(sl_snapshot_unrefp) struct sl_snapshot *snap = NULL;
 	_cleanup_(sl_compile_report_freep) struct sl_compile_report *report = NULL;
-	_cleanup_(work_deinit) struct work w = {.model = model, .opts = opts,
-						.tmp = SL_ARENA_INIT(ARENA_BLOCK_BYTES)};
+	_cleanup_(work_deinit) struct work w = {
+		.model = model, .opts = opts, .tmp = SL_ARENA_INIT(ARENA_BLOCK_BYTES)};
 	int r = sl_snapshot_new(&snap);
 
 	if (!r)

@@ -11,7 +11,8 @@
 #define SL_CONTROLLER_NAME "sluice.dev/mesh"
 
 struct sl_compile_opts {
-	enum sl_failure_policy failure_policy; /* of Services without annotation sluice.dev/failure-policy: open|closed */
+	/* Of Services without annotation sluice.dev/failure-policy: open|closed. */
+	enum sl_failure_policy failure_policy;
 	uint64_t generation;
 };
 
@@ -41,8 +42,8 @@ struct sl_compile_report {
 	struct sl_diags diags; /* warnings about things that no condition can carry */
 };
 
-/* Returns 0 or -ENOMEM (nothing returned then: the last good snapshot stays). The report holds references to objects:
- * free it in the control thread. */
-int sl_compile(const struct sl_model *model, const struct sl_compile_opts *opts, struct sl_snapshot **ret,
-	       struct sl_compile_report **ret_report);
+/* Returns 0 or -ENOMEM (nothing returned then: the last good snapshot stays). The report holds
+ * references to objects: free it in the control thread. */
+int sl_compile(const struct sl_model *model, const struct sl_compile_opts *opts,
+	       struct sl_snapshot **ret, struct sl_compile_report **ret_report);
 struct sl_compile_report *sl_compile_report_free(struct sl_compile_report *r);

@@ -7,8 +7,8 @@
 
 enum { MAX_LISTED = 8, MAX_CONDITIONS = 3 };
 
-static int condition_set(struct work *w, struct sl_condition *c, const char *type, const char *status,
-			 const char *reason, struct sl_str message)
+static int condition_set(struct work *w, struct sl_condition *c, const char *type,
+			 const char *status, const char *reason, struct sl_str message)
 {
 	c->type = sl_str_from(type); /* literals: they outlive the report */
 	c->status = sl_str_from(status);
@@ -82,7 +82,8 @@ static int accepted(struct work *w, const struct route_work *rw, const struct pa
 	r = sl_buf_printf(&text, "No rule can be used, so requests get 500: ");
 	if (!r)
 		r = describe_rules(&text, rw);
-	return r ? r : condition_set(w, c, "Accepted", "False", first_reason(rw), sl_buf_str(&text));
+	return r ? r
+		 : condition_set(w, c, "Accepted", "False", first_reason(rw), sl_buf_str(&text));
 }
 
 static int resolved_refs(struct work *w, const struct route_work *rw, struct sl_condition *c)
@@ -94,8 +95,8 @@ static int resolved_refs(struct work *w, const struct route_work *rw, struct sl_
 		return condition_set(w, c, "ResolvedRefs", "True", "ResolvedRefs",
 				     SL_STR("All references are resolved"));
 	r = describe_refs(&text, &rw->unresolved);
-	return r ? r :
-		   condition_set(w, c, "ResolvedRefs", "False", rw->unresolved.first->reason,
+	return r ? r
+		 : condition_set(w, c, "ResolvedRefs", "False", rw->unresolved.first->reason,
 				 sl_buf_str(&text));
 }
 
@@ -107,15 +108,16 @@ static int partially_invalid(struct work *w, const struct route_work *rw, struct
 
 	if (!r)
 		r = describe_rules(&text, rw);
-	return r ? r :
-		   condition_set(w, c, "PartiallyInvalid", "True", "UnsupportedValue",
+	return r ? r
+		 : condition_set(w, c, "PartiallyInvalid", "True", "UnsupportedValue",
 				 sl_buf_str(&text));
 }
 
 static int parent_status(struct work *w, const struct route_work *rw, const struct parent_work *p,
 			 struct sl_parent_status *ret)
 {
-	struct sl_condition *c = sl_arena_new_n(&w->report->arena, struct sl_condition, MAX_CONDITIONS);
+	struct sl_condition *c =
+		sl_arena_new_n(&w->report->arena, struct sl_condition, MAX_CONDITIONS);
 	int r;
 
 	if (!c)
@@ -132,8 +134,8 @@ static int parent_status(struct work *w, const struct route_work *rw, const stru
 static int route_status(struct work *w, const struct route_work *rw, struct sl_route_status *ret)
 {
 	const struct sl_httproute *route = rw->route;
-	struct sl_parent_status *out =
-		sl_arena_new_n(&w->report->arena, struct sl_parent_status, route->n_parent_refs + 1);
+	struct sl_parent_status *out = sl_arena_new_n(&w->report->arena, struct sl_parent_status,
+						      route->n_parent_refs + 1);
 
 	if (!out)
 		return -ENOMEM;

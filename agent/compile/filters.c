@@ -21,12 +21,12 @@ static int filter_check(struct work *w, const struct sl_filter_spec *f, struct s
 		*ret_unresolved = true;
 		return 0;
 	}
-	return rule_fail(w, error, "UnsupportedValue", field, "filter type \"%.*s\" is not supported",
-			 SL_STR_ARG(f->type_name));
+	return rule_fail(w, error, "UnsupportedValue", field,
+			 "filter type \"%.*s\" is not supported", SL_STR_ARG(f->type_name));
 }
 
-int filters_check(struct work *w, const struct sl_filter_spec *specs, uint32_t n, struct sl_str field,
-		  const struct sl_rule_error **error, bool *ret_unresolved)
+int filters_check(struct work *w, const struct sl_filter_spec *specs, uint32_t n,
+		  struct sl_str field, const struct sl_rule_error **error, bool *ret_unresolved)
 {
 	for (uint32_t i = 0; i < n && !*error; i++) {
 		struct sl_str at;
@@ -79,7 +79,8 @@ static int headers_build(struct sl_arena *a, const struct sl_header_modifier *m,
 	ret->n_set = m->n_set;
 	ret->n_add = m->n_add;
 	ret->n_remove = m->n_remove;
-	if (edits_build(a, m->set, m->n_set, &ret->set) || edits_build(a, m->add, m->n_add, &ret->add))
+	if (edits_build(a, m->set, m->n_set, &ret->set) ||
+	    edits_build(a, m->add, m->n_add, &ret->add))
 		return -ENOMEM;
 	return removals_build(a, m->remove, m->n_remove, &ret->remove);
 }

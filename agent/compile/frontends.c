@@ -6,7 +6,8 @@
 
 static int consumers_build(struct sl_arena *a, const struct port_work *port, struct sl_frontend *f)
 {
-	struct sl_consumer_group *out = sl_arena_new_n(a, struct sl_consumer_group, port->n_consumers + 1);
+	struct sl_consumer_group *out =
+		sl_arena_new_n(a, struct sl_consumer_group, port->n_consumers + 1);
 
 	if (!out)
 		return -ENOMEM;
@@ -76,7 +77,9 @@ int frontends_build(struct work *w)
 {
 	for (uint32_t i = 0; i < w->n_services; i++) {
 		const struct service_work *s = &w->services[i];
-		int r = s->service->headless || !s->service->n_cluster_ips ? 0 : service_frontends(w, s);
+		int r = s->service->headless || !s->service->n_cluster_ips
+				? 0
+				: service_frontends(w, s);
 
 		if (r)
 			return r;

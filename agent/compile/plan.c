@@ -5,8 +5,7 @@
 
 static enum sl_failure_policy service_policy(struct work *w, const struct sl_service *s)
 {
-	struct sl_str value =
-		sl_object_annotation(&s->object, SL_STR("sluice.dev/failure-policy"));
+	struct sl_str value = sl_object_annotation(&s->object, SL_STR("sluice.dev/failure-policy"));
 
 	if (sl_str_eqc(value, "open"))
 		return SL_FAIL_OPEN;
@@ -21,7 +20,8 @@ static enum sl_failure_policy service_policy(struct work *w, const struct sl_ser
 
 static int endpoints_add(struct work *w, const struct port_work *port, struct sl_plan_service *ps)
 {
-	struct sl_addr *out = sl_arena_new_n(&w->snap->arena, struct sl_addr, port->n_endpoints + 1);
+	struct sl_addr *out =
+		sl_arena_new_n(&w->snap->arena, struct sl_addr, port->n_endpoints + 1);
 	bool v4 = sl_addr_is_v4(&ps->vip);
 
 	if (!out)
@@ -71,9 +71,9 @@ int plan_build(struct work *w)
 
 		for (uint32_t j = 0; j < s->n_ports; j++) {
 			const struct port_work *port = &s->ports[j];
-			int r = port->producer || port->consumers ?
-					port_add(w, s, port, policy, out, &n) :
-					0;
+			int r = port->producer || port->consumers
+					? port_add(w, s, port, policy, out, &n)
+					: 0;
 
 			if (r)
 				return r;

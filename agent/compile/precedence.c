@@ -23,9 +23,10 @@ void routes_sort(const struct route_work **routes, uint32_t n)
 }
 
 /*
- * The API leaves regular expressions unranked: here exact paths come first, then regular expressions, then
- * prefixes, longest first. Then a method, more headers, more query parameters; the older route, the
- * first by name; the first rule. No two are equal, so the result does not depend on the sort.
+ * The API leaves regular expressions unranked: here exact paths come first, then regular
+ * expressions, then prefixes, longest first. Then a method, more headers, more query parameters;
+ * the older route, the first by name; the first rule. No two are equal, so the result does not
+ * depend on the sort.
  */
 static int match_cmp(const void *a, const void *b)
 {

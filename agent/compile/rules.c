@@ -55,8 +55,8 @@ static bool same_name(bool is_header, struct sl_str a, struct sl_str b)
 }
 
 /* Of several entries of one name only the first counts. */
-static int values_check(struct work *w, const struct sl_name_match *from, uint32_t n, bool is_header,
-			struct sl_str field, const struct sl_rule_error **error,
+static int values_check(struct work *w, const struct sl_name_match *from, uint32_t n,
+			bool is_header, struct sl_str field, const struct sl_rule_error **error,
 			struct sl_match_value **ret, uint32_t *ret_n)
 {
 	struct sl_match_value *out = sl_arena_new_n(&w->tmp, struct sl_match_value, n + 1);
@@ -169,7 +169,8 @@ static int backend_check(struct work *w, struct route_work *rw, struct rule_work
 		return r;
 	rule->backends[i].state = SL_BACKEND_INVALID;
 	return note_add(w, &rw->unresolved, "InvalidKind",
-			"%.*s: a filter of type ExtensionRef refers to nothing known", SL_STR_ARG(field));
+			"%.*s: a filter of type ExtensionRef refers to nothing known",
+			SL_STR_ARG(field));
 }
 
 static int backends_check(struct work *w, struct route_work *rw, struct rule_work *rule,
@@ -211,9 +212,10 @@ static int rule_check(struct work *w, struct route_work *rw, struct rule_work *r
 		r = backends_check(w, rw, rule, field);
 	if (r || rule->error || !rule->unresolved_filter)
 		return r;
-	return note_add(w, &rw->unresolved, "InvalidKind",
-			"%.*s: a filter of type ExtensionRef refers to nothing known: requests get 500",
-			SL_STR_ARG(field));
+	return note_add(
+		w, &rw->unresolved, "InvalidKind",
+		"%.*s: a filter of type ExtensionRef refers to nothing known: requests get 500",
+		SL_STR_ARG(field));
 }
 
 int rules_check(struct work *w, struct route_work *rw)
@@ -312,7 +314,8 @@ int rule_build(struct sl_arena *a, const struct route_work *rw, const struct rul
 	r = sl_arena_printf(a, &ret->route, "HTTPRoute/%.*s", SL_STR_ARG(rw->route->object.key));
 	if (!r)
 		r = name_build(a, rule, &ret->name);
-	/* Without backends and filters the proxy answers 500, which is what an unresolved filter needs. */
+	/* Without backends and filters the proxy answers 500, which is what an unresolved filter
+	 * needs. */
 	if (r || rule->unresolved_filter)
 		return r;
 	ret->request_timeout_ns = timeout_from(spec->request_timeout_ns);

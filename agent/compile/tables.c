@@ -65,9 +65,12 @@ static int rules_add(struct work *w, struct sl_route_table *t, const struct rout
 			if (rule->error)
 				continue;
 			for (uint32_t k = 0; k < rule->spec->n_matches; k++)
-				ranked[n_ranked++] = (struct ranked_match){
-					.match = &rule->matches[k], .route = i, .rule = j, .index = k,
-					.out = t->n_rules};
+				ranked[n_ranked++] =
+					(struct ranked_match){.match = &rule->matches[k],
+							      .route = i,
+							      .rule = j,
+							      .index = k,
+							      .out = t->n_rules};
 			r = rule_add(w, t, routes[i], rule);
 			if (r)
 				return r;

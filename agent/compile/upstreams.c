@@ -48,13 +48,14 @@ bool protocol_routable(enum sl_app_protocol p)
 	return p != SL_APP_OPAQUE && p != SL_APP_H2C;
 }
 
-/* Of a backend: a name with a prefix that nobody here knows is a promise that cannot be kept, a plain word is
- * tolerated (gateway-api.md 8.5). */
+/* Of a backend: a name with a prefix that nobody here knows is a promise that cannot be kept, a
+ * plain word is tolerated (GEP-1911 gives meaning to prefixed values only). */
 static bool protocol_spoken(const struct port_work *port)
 {
 	struct sl_str declared = port->port->app_protocol;
 
-	if (port->app_protocol == SL_APP_UNKNOWN && declared.len && memchr(declared.ptr, '/', declared.len))
+	if (port->app_protocol == SL_APP_UNKNOWN && declared.len &&
+	    memchr(declared.ptr, '/', declared.len))
 		return false;
 	return protocol_routable(port->app_protocol);
 }
@@ -78,7 +79,8 @@ static int slices_build(struct work *w, struct sl_map *by_service)
 			continue;
 		link = sl_arena_new(&w->tmp, struct slice_list);
 		r = sl_arena_printf(&w->tmp, &key, "%.*s/%.*s",
-				    SL_STR_ARG(slice->object.meta.namespace), SL_STR_ARG(slice->service));
+				    SL_STR_ARG(slice->object.meta.namespace),
+				    SL_STR_ARG(slice->service));
 		if (!link || r)
 			return -ENOMEM;
 		link->slice = slice;
@@ -90,7 +92,7 @@ static int slices_build(struct work *w, struct sl_map *by_service)
 	return 0;
 }
 
-/* EndpointSlice ports belong to Service ports by name alone: the number may differ between slices. */
+/* EndpointSlice ports belong to Service ports by name alone: numbers may differ between slices. */
 static const struct sl_slice_port *slice_port(const struct sl_endpointslice *slice,
 					      const struct sl_service_port *port)
 {
@@ -128,7 +130,8 @@ static uint32_t drop_duplicates(struct sl_endpoint *e, uint32_t n)
 }
 
 /* All endpoints of a port, text borrowed from the slices. */
-static int endpoints_collect(struct work *w, struct port_work *port, const struct slice_list *slices)
+static int endpoints_collect(struct work *w, struct port_work *port,
+			     const struct slice_list *slices)
 {
 	const struct sl_slice_port *sp;
 	uint32_t n = 0;
@@ -152,8 +155,10 @@ static int endpoints_collect(struct work *w, struct port_work *port, const struc
 			if (!from->n_addresses)
 				continue;
 			/* Addresses of one endpoint are interchangeable: the first serves. */
-			*e = (struct sl_endpoint){.addr = from->addresses[0], .pod = from->pod,
-						  .node = from->node, .zone = from->zone,
+			*e = (struct sl_endpoint){.addr = from->addresses[0],
+						  .pod = from->pod,
+						  .node = from->node,
+						  .zone = from->zone,
 						  .ready = from->ready};
 			e->addr.port = sp->port;
 			n++;
@@ -172,7 +177,8 @@ static bool prefers_v4(const struct sl_service *s)
 
 /* Marks in skip[] the second address of pods that are there in both families: twice in the list is
  * twice the load, and the Service's first family is the one that all its clients have. */
-static int skip_second_family(const struct service_work *s, const struct port_work *port, bool *skip)
+static int skip_second_family(const struct service_work *s, const struct port_work *port,
+			      bool *skip)
 {
 	struct sl_map pods = SL_MAP_INIT;
 	bool v4 = prefers_v4(s->service);
@@ -193,7 +199,8 @@ static int skip_second_family(const struct service_work *s, const struct port_wo
 	return r;
 }
 
-static int endpoint_copy(struct sl_arena *a, const struct sl_endpoint *from, struct sl_endpoint *ret)
+static int endpoint_copy(struct sl_arena *a, const struct sl_endpoint *from,
+			 struct sl_endpoint *ret)
 {
 	*ret = *from;
 	if (sl_arena_str(a, from->pod, &ret->pod) || sl_arena_str(a, from->node, &ret->node) ||
@@ -205,7 +212,8 @@ static int endpoint_copy(struct sl_arena *a, const struct sl_endpoint *from, str
 static int upstream_fill(struct work *w, const struct service_work *s, const struct port_work *port,
 			 struct sl_upstream *u)
 {
-	struct sl_endpoint *out = sl_arena_new_n(&u->arena, struct sl_endpoint, port->n_endpoints + 1);
+	struct sl_endpoint *out =
+		sl_arena_new_n(&u->arena, struct sl_endpoint, port->n_endpoints + 1);
 	bool *skip = sl_arena_new_n(&w->tmp, bool, port->n_endpoints + 1);
 	const struct sl_meta *meta = &s->service->object.meta;
 	int r;
@@ -239,7 +247,8 @@ static void upstream_unrefp(struct sl_upstream **u)
 	(void)sl_upstream_unref(*u); /* always NULL */
 }
 
-static int upstream_build(struct work *w, const struct service_work *s, const struct port_work *port)
+static int upstream_build(struct work *w, const struct service_work *s,
+			  const struct port_work *port)
 {
 	_cleanup_(upstream_unrefp) struct sl_upstream *u = NULL;
 	int r = sl_upstream_new(&u);
@@ -360,9 +369,10 @@ int backend_resolve(struct work *w, struct route_work *rw, const struct sl_backe
 			    SL_STR_ARG(ref->name), ref->port))
 		return -ENOMEM;
 	if (ref->group.len || !sl_str_eqc(ref->kind, "Service"))
-		return note_add(w, &rw->unresolved, "InvalidKind",
-				"%.*s: kind \"%.*s\" of group \"%.*s\" is not supported as a backend",
-				SL_STR_ARG(field), SL_STR_ARG(ref->kind), SL_STR_ARG(ref->group));
+		return note_add(
+			w, &rw->unresolved, "InvalidKind",
+			"%.*s: kind \"%.*s\" of group \"%.*s\" is not supported as a backend",
+			SL_STR_ARG(field), SL_STR_ARG(ref->kind), SL_STR_ARG(ref->group));
 	s = service_find(w, ref->namespace, ref->name);
 	if (!s)
 		return note_add(w, &rw->unresolved, "BackendNotFound",
@@ -370,7 +380,8 @@ int backend_resolve(struct work *w, struct route_work *rw, const struct sl_backe
 				SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name));
 	if (s->service->type == SL_SERVICE_EXTERNALNAME)
 		return note_add(w, &rw->unresolved, "InvalidKind",
-				"%.*s: Service %.*s is of type ExternalName, which is not supported as a backend",
+				"%.*s: Service %.*s is of type ExternalName, which is not "
+				"supported as a backend",
 				SL_STR_ARG(field), SL_STR_ARG(s->service->object.key));
 	port = port_by_number(s, ref->port);
 	if (!port)
@@ -379,7 +390,8 @@ int backend_resolve(struct work *w, struct route_work *rw, const struct sl_backe
 				SL_STR_ARG(s->service->object.key), ref->port);
 	if (!protocol_spoken(port))
 		return note_add(w, &rw->unresolved, "UnsupportedProtocol",
-				"%.*s: port %u of Service %.*s has appProtocol \"%.*s\", which is not spoken to backends of an HTTPRoute",
+				"%.*s: port %u of Service %.*s has appProtocol \"%.*s\", which is "
+				"not spoken to backends of an HTTPRoute",
 				SL_STR_ARG(field), ref->port, SL_STR_ARG(s->service->object.key),
 				SL_STR_ARG(port->port->app_protocol));
 	ret->state = SL_BACKEND_OK;

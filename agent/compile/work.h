@@ -4,15 +4,12 @@
  * What one compile run knows between its steps. Everything here lives in work.tmp or borrows from
  * the model, and ends with the run; what stays is copied into the snapshot's parts and the report.
  *
- * Steps, in order: services (upstreams.c), routes (rules.c, filters.c, upstreams.c, attach.c), tables
- * (tables.c, precedence.c), frontends and pods (frontends.c), plan (plan.c), conditions (conditions.c).
- * All return 0 or -ENOMEM.
+ * Steps, in order: services (upstreams.c), routes (rules.c, filters.c, upstreams.c, attach.c),
+ * tables (tables.c, precedence.c), frontends and pods (frontends.c), plan (plan.c), conditions
+ * (conditions.c). All return 0 or -ENOMEM.
  */
 #include "compile/compile.h"
 #include "snapshot/match_index.h"
-
-/* A rule that cannot be used, or NULL: see struct sl_rule_error. */
-struct sl_rule_error;
 
 /* A list of texts for a message, in order. */
 struct note {
@@ -34,8 +31,8 @@ struct rule_work {
 	const struct sl_route_rule *spec;
 	uint32_t index;
 	const struct sl_rule_error *error; /* NULL: usable */
-	bool unresolved_filter;		   /* usable, and answers 500: a filter may not be skipped */
-	struct sl_match *matches;	   /* text borrowed from the route, no rule, no rank */
+	bool unresolved_filter;	  /* usable, and answers 500: a filter may not be skipped */
+	struct sl_match *matches; /* text borrowed from the route, no rule, no rank */
 	struct backend_work *backends;
 };
 
@@ -93,7 +90,7 @@ struct work {
 	struct service_work *services; /* sorted by namespace and name */
 	uint32_t n_services;
 	struct sl_map service_by_key; /* "namespace/name" -> struct service_work */
-	struct route_work *routes; /* sorted by namespace and name */
+	struct route_work *routes;    /* sorted by namespace and name */
 	uint32_t n_routes;
 	struct sl_map regexes; /* pattern -> struct sl_regex, a reference each */
 	uint32_t cap_tables;
@@ -101,7 +98,8 @@ struct work {
 
 /* ---- upstreams.c ---- */
 int services_build(struct work *w);
-struct service_work *service_find(const struct work *w, struct sl_str namespace, struct sl_str name);
+struct service_work *service_find(const struct work *w, struct sl_str namespace,
+				  struct sl_str name);
 struct port_work *service_port(const struct service_work *s, const struct sl_service_port *port);
 enum sl_app_protocol app_protocol_from(struct sl_str declared);
 /* Whether the agent can apply an HTTPRoute to requests that arrive in this protocol. */
@@ -121,9 +119,9 @@ int rule_fail(struct work *w, const struct sl_rule_error **ret_error, const char
 	      struct sl_str field, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* ---- filters.c ---- */
-/* Sets *error when the rule cannot be used with them, *ret_unresolved when requests may not pass. */
-int filters_check(struct work *w, const struct sl_filter_spec *specs, uint32_t n, struct sl_str field,
-		  const struct sl_rule_error **error, bool *ret_unresolved);
+/* Sets *error when the rule cannot be used so, *ret_unresolved when requests may not pass. */
+int filters_check(struct work *w, const struct sl_filter_spec *specs, uint32_t n,
+		  struct sl_str field, const struct sl_rule_error **error, bool *ret_unresolved);
 int filters_build(struct sl_arena *a, const struct sl_route_rule *rule,
 		  const struct sl_filter_spec *specs, uint32_t n, const struct sl_filter **ret);
 /* A path prefix as it counts: without trailing "/". */

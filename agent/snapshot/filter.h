@@ -4,7 +4,7 @@
 #include "base/str.h"
 
 struct sl_header_edit {
-	struct sl_str name; /* as configured */
+	struct sl_str name;  /* as configured */
 	struct sl_str value; /* empty for remove */
 };
 

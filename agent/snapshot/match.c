@@ -37,7 +37,8 @@ SL_DEFINE_CLEANUP(struct sl_match_scratch *, sl_match_scratch_free)
 
 int sl_match_scratch_new(struct sl_match_scratch **ret)
 {
-	_cleanup_(sl_match_scratch_freep) struct sl_match_scratch *s = sl_new(struct sl_match_scratch);
+	_cleanup_(sl_match_scratch_freep) struct sl_match_scratch *s =
+		sl_new(struct sl_match_scratch);
 	int r;
 
 	if (!s)
@@ -127,8 +128,8 @@ static const struct sl_str *request_value(struct lookup *l, enum value_kind kind
 	int r;
 
 	if (c->round != l->scratch->round || c->name_id != name_id) {
-		r = kind == VALUE_HEADER ? find_header(l, name, &c->value) :
-					   find_query(l, name, &c->value);
+		r = kind == VALUE_HEADER ? find_header(l, name, &c->value)
+					 : find_query(l, name, &c->value);
 		if (r == -ENOMEM)
 			l->scratch->failed = true;
 		c->round = l->scratch->round;
@@ -149,15 +150,15 @@ static bool regex_matches(struct lookup *l, const struct sl_regex *regex, struct
 	return r == SL_REGEX_YES;
 }
 
-static bool values_match(struct lookup *l, enum value_kind kind, const struct sl_match_value *values,
-			 uint32_t n)
+static bool values_match(struct lookup *l, enum value_kind kind,
+			 const struct sl_match_value *values, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const struct sl_match_value *want = &values[i];
 		const struct sl_str *have = request_value(l, kind, want->name_id, want->name);
 
-		if (!have || (want->regex ? !regex_matches(l, want->regex, *have) :
-					    !sl_str_eq(want->value, *have)))
+		if (!have || (want->regex ? !regex_matches(l, want->regex, *have)
+					  : !sl_str_eq(want->value, *have)))
 			return false;
 	}
 	return true;
@@ -222,9 +223,9 @@ static void try_prefixes(struct lookup *l, const struct sl_match_index *index)
 	}
 }
 
-const struct sl_rule *sl_route_table_match(const struct sl_route_table *t, const struct sl_request *req,
-					   struct sl_str path, struct sl_match_scratch *scratch,
-					   struct sl_arena *arena)
+const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
+					   const struct sl_request *req, struct sl_str path,
+					   struct sl_match_scratch *scratch, struct sl_arena *arena)
 {
 	struct lookup l = {.req = req, .path = path, .scratch = scratch, .arena = arena};
 	const struct sl_match_index *index = t->index;

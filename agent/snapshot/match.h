@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Matching of a request to a rule, with the precedence of gateway-api.md (HTTPRouteMatch in the Go
- * types): exact path, then regular expression, then the longest prefix; method; number of headers; number of query
- * parameters; age; "namespace/name"; order of rules. The index finds candidates by path in time that does not grow with the
- * number of rules on other paths.
+ * Matching of a request to a rule, in the order that the Gateway API sets for HTTPRouteMatch: exact
+ * path, regular expression (the API leaves its place open), longest prefix; then method, number of
+ * headers, number of query parameters, age of the route, "namespace/name", order of rules.
+ * Candidates are found by path, and by header or query value where many share a path, in time that
+ * does not grow with the number of rules; regular expressions of paths are tried one by one.
  */
 #include "http/message.h"
 #include "snapshot/snapshot.h"
@@ -15,10 +16,15 @@ int sl_match_scratch_new(struct sl_match_scratch **ret);
 struct sl_match_scratch *sl_match_scratch_free(struct sl_match_scratch *s);
 
 /*
- * path is normalised (sl_uri_normalise), without query. Repeated headers are joined with ","; of a repeated
- * query parameter the first counts. A regular expression that passes its match limit counts as no match (and in
- * scratch's counter). arena is for joined header lines only. Returns NULL when no rule matches. Thread: worker.
+ * path is normalised (sl_uri_normalise), without query; one that does not begin with "/" (CONNECT,
+ * "OPTIONS *") counts as "/". Repeated headers are joined with ","; "Host" is req->authority, else the
+ * header. Query names and values are compared decoded, of a repeated parameter the first counts. A
+ * regular expression that passes its limit counts as no match (and in scratch's counter). Nothing is
+ * allocated but joined headers and decoded query values, in arena; without memory for them no rule
+ * matches. Returns NULL when no rule matches. Thread: worker.
  */
-const struct sl_rule *sl_route_table_match(const struct sl_route_table *t, const struct sl_request *req, struct sl_str path,
-					   struct sl_match_scratch *scratch, struct sl_arena *arena);
+const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
+					   const struct sl_request *req, struct sl_str path,
+					   struct sl_match_scratch *scratch,
+					   struct sl_arena *arena);
 uint64_t sl_match_scratch_limits_hit(const struct sl_match_scratch *s);

@@ -28,7 +28,8 @@ struct dimension {
 	struct sl_str name;
 };
 
-/* Many matches on one path: each is filed under its rarest exact value, or in rest when it has none. */
+/* Many matches on one path: each is filed under its rarest exact value, or in rest when it has
+ * none. */
 struct fan {
 	struct dimension *dimensions;
 	uint32_t n_dimensions;

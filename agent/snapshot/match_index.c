@@ -13,7 +13,7 @@ struct builder {
 	struct sl_arena *arena;
 	struct sl_match_index *index;
 	struct sl_map header_ids, query_ids; /* name -> number + 1; header names in lower case */
-	uint32_t *seen[2];		     /* by value_kind and name_id: last bucket that has it */
+	uint32_t *seen[2]; /* by value_kind and name_id: last bucket that has it */
 	uint32_t n_fans;
 };
 
@@ -402,8 +402,8 @@ static int index_build(struct builder *b)
 		if (r)
 			return r;
 	}
-	for (int class = SL_MATCH_EXACT; class <= SL_MATCH_PREFIX; class++)
-		first[class + 1] += first[class];
+	for (int c = SL_MATCH_EXACT; c <= SL_MATCH_PREFIX; c++)
+		first[c + 1] += first[c];
 	r = table_build(b, &index->exact, m, first[SL_MATCH_REGEX]);
 	if (!r)
 		r = regex_build(b, m + first[SL_MATCH_REGEX],

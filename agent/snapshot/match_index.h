@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The index behind sl_route_table_match(): all matches of a route table, in order of precedence, found
- * by path and, where many share one, by an exact header or query value. Immutable once built.
+ * The index behind sl_route_table_match(): all matches of a route table, in order of precedence,
+ * found by path and, where many share one, by an exact header or query value. Immutable once built.
  */
 #include "http/message.h"
 #include "snapshot/regex.h"
 #include "snapshot/snapshot.h"
 
-enum sl_match_class { SL_MATCH_EXACT, SL_MATCH_REGEX, SL_MATCH_PREFIX }; /* in order of precedence */
+/* In order of precedence. */
+enum sl_match_class { SL_MATCH_EXACT, SL_MATCH_REGEX, SL_MATCH_PREFIX };
 
 /* A header or query parameter that must be there with this value. */
 struct sl_match_value {
@@ -31,8 +32,8 @@ struct sl_match {
 };
 
 /*
- * matches: sorted by precedence (class first, prefixes by length first), in the same arena, kept and
- * numbered by the index. Takes a reference of each regular expression. Returns 0 or -ENOMEM (no
+ * matches: sorted by precedence (class first, prefixes by length first), in the same arena, kept
+ * and numbered by the index. Takes a reference of each regular expression. Returns 0 or -ENOMEM (no
  * reference taken then).
  */
 int sl_match_index_new(struct sl_arena *arena, struct sl_match *matches, uint32_t n,

@@ -130,7 +130,8 @@ int sl_regex_scratch_new(struct sl_regex_scratch **ret)
 {
 	_cleanup_(general_freep) pcre2_general_context *general =
 		pcre2_general_context_create(pcre_malloc, pcre_free, NULL);
-	_cleanup_(sl_regex_scratch_freep) struct sl_regex_scratch *s = sl_new(struct sl_regex_scratch);
+	_cleanup_(sl_regex_scratch_freep) struct sl_regex_scratch *s =
+		sl_new(struct sl_regex_scratch);
 
 	if (!general || !s)
 		return -ENOMEM;
@@ -142,7 +143,8 @@ int sl_regex_scratch_new(struct sl_regex_scratch **ret)
 	(void)pcre2_set_depth_limit(s->limits, DEPTH_LIMIT);
 	(void)pcre2_set_heap_limit(s->limits, HEAP_LIMIT_KIB);
 	s->stack = pcre2_jit_stack_create(JIT_STACK_BYTES, JIT_STACK_MAX_BYTES, general);
-	if (s->stack) /* else patterns get 32 KiB of the thread's own stack, and the limit earlier */
+	/* Without it patterns get 32 KiB of the thread's own stack, and reach the limit earlier. */
+	if (s->stack)
 		pcre2_jit_stack_assign(s->limits, NULL, s->stack);
 	*ret = sl_take(s);
 	return 0;

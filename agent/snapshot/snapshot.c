@@ -95,7 +95,8 @@ struct sl_snapshot *sl_snapshot_unref(struct sl_snapshot *s)
 	return NULL;
 }
 
-const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s, const struct sl_addr *vip)
+const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s,
+					       const struct sl_addr *vip)
 {
 	return sl_map_get(&s->frontends, SL_KEY(vip));
 }
@@ -105,7 +106,8 @@ const struct sl_upstream *sl_snapshot_upstream(const struct sl_snapshot *s, stru
 	return sl_map_get(&s->upstreams, key);
 }
 
-const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s, const struct sl_addr *ip)
+const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s,
+					       const struct sl_addr *ip)
 {
 	return sl_map_get(&s->pods_by_ip, SL_KEY(&ip->ip));
 }

@@ -40,13 +40,15 @@ struct sl_upstream {
 	struct sl_str namespace, name;
 	uint16_t port;
 	enum sl_app_protocol app_protocol;
-	const struct sl_endpoint *endpoints; /* ready ones first, each group in stable order, no duplicates */
+	/* Ready ones first, each group sorted by address, no duplicates; a Pod with addresses of both
+	 * families is there once, in the Service's first family. */
+	const struct sl_endpoint *endpoints;
 	uint32_t n_endpoints, n_ready;
 };
 
 enum sl_backend_state {
 	SL_BACKEND_OK,
-	SL_BACKEND_INVALID, /* unresolved: its share gets 500 (gateway-api HTTPBackendRef) */
+	SL_BACKEND_INVALID, /* unresolved: its share gets 500 (HTTPBackendRef) */
 };
 
 struct sl_backend {
@@ -74,7 +76,7 @@ struct sl_rule {
 	uint64_t request_timeout_ns, backend_request_timeout_ns; /* SL_TIMEOUT_NONE: none */
 };
 
-/* The rules that apply to one group of clients of one Service port (gateway-api GEP-1324: the
+/* The rules that apply to one group of clients of one Service port (GEP-1324: the
  * producer routes, or the consumer routes of one namespace). */
 struct sl_route_table {
 	atomic_uint refs;
@@ -82,7 +84,8 @@ struct sl_route_table {
 	struct sl_rule *rules;
 	uint32_t n_rules;
 	struct sl_match_index *index;
-	uint16_t fallback_status; /* no rule matches: 404, or 500 when a route without any usable rule is attached */
+	/* No rule matches: 404, or 500 when a route without any usable rule is attached. */
+	uint16_t fallback_status;
 };
 
 struct sl_consumer_group {
@@ -96,8 +99,8 @@ struct sl_frontend {
 	struct sl_str namespace;
 	uint16_t port;
 	enum sl_app_protocol app_protocol;
-	bool routed; /* at least one group has a table */
-	const struct sl_route_table *producer; /* NULL: none */
+	bool routed;				   /* at least one group has a table */
+	const struct sl_route_table *producer;	   /* NULL: none */
 	const struct sl_consumer_group *consumers; /* sorted by namespace (sl_str_cmp) */
 	uint32_t n_consumers;
 };
@@ -110,9 +113,10 @@ struct sl_snapshot {
 	atomic_uint refs;
 	uint64_t generation;
 	struct sl_arena arena;
-	struct sl_map frontends; /* struct sl_addr (address and port) -> struct sl_frontend */
-	struct sl_map upstreams; /* key -> struct sl_upstream (a reference each) */
-	struct sl_map pods_by_ip;  /* 16 address bytes -> struct sl_pod_ref; pods with a netns of their own */
+	struct sl_map frontends;   /* struct sl_addr (address and port) -> struct sl_frontend */
+	struct sl_map upstreams;   /* key -> struct sl_upstream (a reference each) */
+	/* 16 address bytes -> struct sl_pod_ref; Pods with a netns of their own that have not ended */
+	struct sl_map pods_by_ip;
 	struct sl_map pods_by_uid; /* uid -> struct sl_pod_ref */
 	struct sl_route_table **tables; /* all tables, a reference each */
 	uint32_t n_tables;
@@ -120,8 +124,9 @@ struct sl_snapshot {
 	struct sl_plan plan; /* what the BPF maps shall hold */
 };
 
-/* For compile: empty parts with one reference, to be filled in before anybody else sees them. Each returns 0
- * or -ENOMEM. A table may lack its index until then. unref accepts NULL and half-built parts, returns NULL. */
+/* For compile: empty parts with one reference, to be filled in before anybody else sees them. Each
+ * returns 0 or -ENOMEM. A table may lack its index until then. unref accepts NULL and half-built
+ * parts, returns NULL. */
 int sl_upstream_new(struct sl_upstream **ret);
 struct sl_upstream *sl_upstream_unref(struct sl_upstream *u);
 int sl_route_table_new(struct sl_route_table **ret);
@@ -137,11 +142,15 @@ static inline void sl_snapshot_unrefp(struct sl_snapshot **s)
 	(void)sl_snapshot_unref(*s); /* always NULL */
 }
 
-/* All return borrowed pointers that live as long as the snapshot; NULL when absent. Never allocate. */
-const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s, const struct sl_addr *vip);
+/* All return borrowed pointers that live as long as the snapshot, NULL when absent; none
+ * allocates. */
+const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s,
+					       const struct sl_addr *vip);
 const struct sl_upstream *sl_snapshot_upstream(const struct sl_snapshot *s, struct sl_str key);
-const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s, const struct sl_addr *ip);
+const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s,
+					       const struct sl_addr *ip);
 const struct sl_pod_ref *sl_snapshot_pod_by_uid(const struct sl_snapshot *s, struct sl_str uid);
 /* The table that governs clients of that namespace (empty: unknown): the consumer group of their
  * namespace, else the producer group, else NULL (the client is not governed: pass through). */
-const struct sl_route_table *sl_frontend_table(const struct sl_frontend *f, struct sl_str client_namespace);
+const struct sl_route_table *sl_frontend_table(const struct sl_frontend *f,
+					       struct sl_str client_namespace);

@@ -81,8 +81,8 @@ static json_t *lossy_text(struct sl_str s)
 
 	while (s.len) {
 		size_t n = sl_utf8_len(s);
-		int r = n ? sl_buf_append(&out, s.ptr, n) :
-			    sl_buf_append_str(&out, SL_STR(SL_UTF8_REPLACEMENT));
+		int r = n ? sl_buf_append(&out, s.ptr, n)
+			  : sl_buf_append_str(&out, SL_STR(SL_UTF8_REPLACEMENT));
 
 		if (r)
 			return NULL;
@@ -149,7 +149,8 @@ static int remember(const struct state *old, struct state *next, struct sl_str p
 	struct sl_str key;
 
 	if (!since || sl_arena_str(&next->arena, c->status, &since->status) ||
-	    sl_arena_printf(&next->arena, &key, "%.*s %.*s", SL_STR_ARG(parent), SL_STR_ARG(c->type)))
+	    sl_arena_printf(&next->arena, &key, "%.*s %.*s", SL_STR_ARG(parent),
+			    SL_STR_ARG(c->type)))
 		return -ENOMEM;
 	before = sl_map_get(&old->since, key);
 	since->at_s = before && sl_str_eq(before->status, c->status) ? before->at_s : now_s;
@@ -202,9 +203,10 @@ static int add_parent(const struct update *u, json_t *parents, const struct sl_o
 	}
 	if (json_object_set_new(j, "conditions", conditions) ||
 	    sl_arena_printf(&u->next->arena, &key, "%s %.*s %.*s/%.*s/%.*s/%.*s:%u/%.*s",
-			    sl_kind_name(route->kind), SL_STR_ARG(route->key), SL_STR_ARG(ref->group),
-			    SL_STR_ARG(ref->kind), SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name),
-			    ref->port, SL_STR_ARG(ref->section_name)))
+			    sl_kind_name(route->kind), SL_STR_ARG(route->key),
+			    SL_STR_ARG(ref->group), SL_STR_ARG(ref->kind),
+			    SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name), ref->port,
+			    SL_STR_ARG(ref->section_name)))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < p->n_conditions; i++) {
 		r = add_condition(u, conditions, route, key, &p->conditions[i]);

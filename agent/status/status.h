@@ -15,8 +15,9 @@ int sl_status_new(struct sl_status **ret);
 struct sl_status *sl_status_free(struct sl_status *s);
 /* Take over a new report. now_s: wall-clock seconds. Returns 0 or -ENOMEM (old state stays). */
 int sl_status_update(struct sl_status *s, const struct sl_compile_report *report, int64_t now_s);
-/* {"routes":[{kind, namespace, name, file, line, parents:[...]}]} as include/sluice/admin.h has it, without rules and
- * requests. A copy of the caller's own. Returns 0 or -ENOMEM. */
+/* {"routes":[{kind, namespace, name, file, line, parents:[...]}]} as include/sluice/admin.h has it,
+ * without rules and requests. A copy of the caller's own. Returns 0 or -ENOMEM. */
 int sl_status_json(const struct sl_status *s, json_t **ret);
-/* The same into a file, atomically (temporary file and rename), only when something changed since the last write. 0 or -errno. */
+/* The same into a file, atomically (temporary file and rename), only when something changed since
+ * the last write. 0 or -errno. */
 int sl_status_write(struct sl_status *s, const char *path);

@@ -46,10 +46,13 @@ struct sl_model *model_with_services(void)
 	struct sl_model *m = NULL;
 
 	cr_assert_eq(sl_model_new(&m), 0);
-	model_add(m, "{'apiVersion':'v1','kind':'Service','metadata':{'name':'cart','namespace':'shop'},"
-		     "'spec':{'clusterIP':'10.96.0.1','ports':[{'port':80}]}}");
-	model_add(m, "{'apiVersion':'v1','kind':'Service','metadata':{'name':'v1','namespace':'shop'},"
-		     "'spec':{'clusterIP':'10.96.0.11','ports':[{'port':80}]}}");
+	model_add(
+		m,
+		"{'apiVersion':'v1','kind':'Service','metadata':{'name':'cart','namespace':'shop'},"
+		"'spec':{'clusterIP':'10.96.0.1','ports':[{'port':80}]}}");
+	model_add(m,
+		  "{'apiVersion':'v1','kind':'Service','metadata':{'name':'v1','namespace':'shop'},"
+		  "'spec':{'clusterIP':'10.96.0.11','ports':[{'port':80}]}}");
 	return m;
 }
 
@@ -57,10 +60,13 @@ void model_add_route(struct sl_model *m, const char *name, const char *rules)
 {
 	struct sl_buf text = SL_BUF_INIT(0);
 
-	cr_assert_eq(sl_buf_printf(&text,
-				   "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute',"
-				   "'metadata':{'name':'%s','namespace':'shop'},'spec':{'parentRefs':"
-				   "[{'group':'','kind':'Service','name':'cart'}],'rules':%s}}", name, rules), 0);
+	cr_assert_eq(
+		sl_buf_printf(&text,
+			      "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute',"
+			      "'metadata':{'name':'%s','namespace':'shop'},'spec':{'parentRefs':"
+			      "[{'group':'','kind':'Service','name':'cart'}],'rules':%s}}",
+			      name, rules),
+		0);
 	cr_assert_eq(sl_buf_append(&text, "", 1), 0);
 	model_add(m, sl_buf_ptr(&text));
 	sl_buf_deinit(&text);
@@ -115,8 +121,10 @@ const struct sl_rule *match_request(struct compiled *c, const char *client, cons
 	while ((word = next_word(&request)).len) {
 		size_t n = (size_t)((const char *)memchr(word.ptr, ':', word.len) - word.ptr);
 
-		cr_assert_eq(sl_headers_append(&req.headers, &c->arena, (struct sl_str){word.ptr, n},
-					       sl_str_skip(word, n + 1)), 0);
+		cr_assert_eq(sl_headers_append(&req.headers, &c->arena,
+					       (struct sl_str){word.ptr, n},
+					       sl_str_skip(word, n + 1)),
+			     0);
 	}
 	cr_assert_eq(sl_addr_parse(SL_STR("10.96.0.1:80"), &vip), 0);
 	f = sl_snapshot_frontend(c->snap, &vip);
@@ -126,7 +134,8 @@ const struct sl_rule *match_request(struct compiled *c, const char *client, cons
 	return sl_route_table_match(table, &req, req.path, c->scratch, &c->arena);
 }
 
-const struct sl_condition *find_condition(const struct compiled *c, const char *route, const char *type)
+const struct sl_condition *find_condition(const struct compiled *c, const char *route,
+					  const char *type)
 {
 	for (uint32_t i = 0; i < c->report->n_routes; i++) {
 		const struct sl_route_status *rs = &c->report->routes[i];

@@ -24,4 +24,5 @@ void compiled_free(struct compiled *c);
 /* "METHOD /path?query Name:value ..." to shop/cart:80 from namespace client; NULL: no rule. */
 const struct sl_rule *match_request(struct compiled *c, const char *client, const char *request);
 /* A condition of the first parentRef of the route of that name; NULL when absent. */
-const struct sl_condition *find_condition(const struct compiled *c, const char *route, const char *type);
+const struct sl_condition *find_condition(const struct compiled *c, const char *route,
+					  const char *type);

@@ -36,16 +36,19 @@ Test(compile, the_snapshot_outlives_the_model)
 	struct sl_model *m = model_with_services();
 	struct compiled c;
 
-	model_add_route(m, "r", "[{'name':'one','matches':[{'path':{'value':'/a'}},{'headers':[{'type':"
-				"'RegularExpression','name':'v','value':'x+'}]}],'backendRefs':[{'name':'v1',"
-				"'port':80,'filters':[{'type':'RequestHeaderModifier','requestHeaderModifier':"
-				"{'set':[{'name':'k','value':'v'}]}}]}]}]");
+	model_add_route(
+		m, "r",
+		"[{'name':'one','matches':[{'path':{'value':'/a'}},{'headers':[{'type':"
+		"'RegularExpression','name':'v','value':'x+'}]}],'backendRefs':[{'name':'v1',"
+		"'port':80,'filters':[{'type':'RequestHeaderModifier','requestHeaderModifier':"
+		"{'set':[{'name':'k','value':'v'}]}}]}]}]");
 	c = compile_model(m);
 	sl_model_free(m);
 	c.report = sl_compile_report_free(c.report);
 	cr_assert(sl_str_eqc(match_request(&c, "shop", "GET / v:xxx")->name, "one"));
-	cr_assert(sl_str_eqc(match_request(&c, "shop", "GET /a")->backends[0].filters[0].headers.set[0].name,
-			     "k"));
+	cr_assert(sl_str_eqc(
+		match_request(&c, "shop", "GET /a")->backends[0].filters[0].headers.set[0].name,
+		"k"));
 	compiled_free(&c);
 }
 
@@ -58,11 +61,15 @@ Test(compile, clients_of_a_namespace_with_consumer_routes_get_only_those)
 	for (int i = 0; i < 9; i++) {
 		char text[500];
 
-		(void)snprintf(text, sizeof(text),
-			       "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute','metadata':"
-			       "{'name':'c','namespace':'team-%d'},'spec':{'parentRefs':[{'group':'','kind':"
-			       "'Service','name':'cart','namespace':'shop'}],'rules':[{'matches':[{'path':"
-			       "{'value':'/c%d'}}]}]}}", i, i);
+		(void)snprintf(
+			text, sizeof(text),
+			"{'apiVersion':'gateway.networking.k8s.io/"
+			"v1','kind':'HTTPRoute','metadata':"
+			"{'name':'c','namespace':'team-%d'},'spec':{'parentRefs':[{'group':'','"
+			"kind':"
+			"'Service','name':'cart','namespace':'shop'}],'rules':[{'matches':[{'path':"
+			"{'value':'/c%d'}}]}]}}",
+			i, i);
 		model_add(m, text);
 	}
 	c = compile_model(m);
@@ -88,11 +95,17 @@ Test(compile, rules_and_balancing_cells_are_numbered_without_gaps)
 	uint32_t rules = 0, cells = 0;
 	struct compiled c;
 
-	model_add(m, "{'apiVersion':'v1','kind':'Service','metadata':{'name':'two','namespace':'shop'},"
-		     "'spec':{'clusterIP':'10.96.0.2','ports':[{'name':'a','port':80},{'name':'b','port':81}]}}");
-	model_add(m, "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute','metadata':{'name':'x',"
-		     "'namespace':'shop'},'spec':{'parentRefs':[{'group':'','kind':'Service','name':'two'},"
-		     "{'group':'','kind':'Service','name':'cart'}],'rules':[{'backendRefs':[{'name':'v1','port':80},"
+	model_add(
+		m,
+		"{'apiVersion':'v1','kind':'Service','metadata':{'name':'two','namespace':'shop'},"
+		"'spec':{'clusterIP':'10.96.0.2','ports':[{'name':'a','port':80},{'name':'b','port'"
+		":81}]}}");
+	model_add(m, "{'apiVersion':'gateway.networking.k8s.io/"
+		     "v1','kind':'HTTPRoute','metadata':{'name':'x',"
+		     "'namespace':'shop'},'spec':{'parentRefs':[{'group':'','kind':'Service','name'"
+		     ":'two'},"
+		     "{'group':'','kind':'Service','name':'cart'}],'rules':[{'backendRefs':[{'name'"
+		     ":'v1','port':80},"
 		     "{'name':'v1','port':80}]},{},{'backendRefs':[{'name':'v1','port':80}]}]}}");
 	c = compile_model(m);
 	cr_assert_eq(c.snap->n_tables, 3);
@@ -119,11 +132,14 @@ Test(compile, backends_name_their_upstreams)
 	const struct sl_rule *rule;
 	struct compiled c;
 
-	model_add(m, "{'apiVersion':'discovery.k8s.io/v1','kind':'EndpointSlice','metadata':{'name':'v1-a',"
-		     "'namespace':'shop','labels':{'kubernetes.io/service-name':'v1'}},'addressType':'IPv4',"
+	model_add(m, "{'apiVersion':'discovery.k8s.io/"
+		     "v1','kind':'EndpointSlice','metadata':{'name':'v1-a',"
+		     "'namespace':'shop','labels':{'kubernetes.io/"
+		     "service-name':'v1'}},'addressType':'IPv4',"
 		     "'ports':[{'name':'','port':8080}],'endpoints':[{'addresses':['10.1.0.1']},"
 		     "{'addresses':['10.1.0.2'],'conditions':{'ready':false}}]}");
-	model_add_route(m, "r", "[{'backendRefs':[{'name':'v1','port':80},{'name':'v1','port':81}]}]");
+	model_add_route(m, "r",
+			"[{'backendRefs':[{'name':'v1','port':80},{'name':'v1','port':81}]}]");
 	c = compile_model(m);
 	rule = match_request(&c, "shop", "GET /");
 	cr_assert_eq(rule->n_backends, 2);
@@ -150,10 +166,14 @@ Test(compile, an_unknown_extension_answers_500_and_is_never_skipped)
 	const struct sl_rule *rule;
 	struct compiled c;
 
-	model_add_route(m, "r", "[{'matches':[{'path':{'value':'/guarded'}}],'backendRefs':[{'name':'v1','port':80}]},"
-				"{'backendRefs':[{'name':'v1','port':80}]},{'matches':[{'path':{'value':'/share'}}],"
-				"'backendRefs':[{'name':'v1','port':80},{'name':'v1','port':80}]}]");
-	route = (struct sl_httproute *)sl_model_get(m, SL_KIND_HTTPROUTE, SL_STR("shop"), SL_STR("r"));
+	model_add_route(m, "r",
+			"[{'matches':[{'path':{'value':'/"
+			"guarded'}}],'backendRefs':[{'name':'v1','port':80}]},"
+			"{'backendRefs':[{'name':'v1','port':80}]},{'matches':[{'path':{'value':'/"
+			"share'}}],"
+			"'backendRefs':[{'name':'v1','port':80},{'name':'v1','port':80}]}]");
+	route = (struct sl_httproute *)sl_model_get(m, SL_KIND_HTTPROUTE, SL_STR("shop"),
+						    SL_STR("r"));
 	route->rules[0].filters = &extension;
 	route->rules[0].n_filters = 1;
 	route->rules[2].backend_refs[1].filters = &extension;
@@ -179,9 +199,13 @@ Test(compile, a_message_lists_no_more_than_eight_problems)
 	struct sl_str message;
 	struct compiled c;
 
-	model_add_route(m, "r", "[{'backendRefs':[{'name':'a1','port':1},{'name':'a2','port':1},{'name':'a3','port':1},"
-				"{'name':'a4','port':1},{'name':'a5','port':1},{'name':'a6','port':1},{'name':'a7',"
-				"'port':1},{'name':'a8','port':1},{'name':'a9','port':1},{'name':'a10','port':1}]}]");
+	model_add_route(
+		m, "r",
+		"[{'backendRefs':[{'name':'a1','port':1},{'name':'a2','port':1},{'name':'a3','port'"
+		":1},"
+		"{'name':'a4','port':1},{'name':'a5','port':1},{'name':'a6','port':1},{'name':'a7',"
+		"'port':1},{'name':'a8','port':1},{'name':'a9','port':1},{'name':'a10','port':1}]}"
+		"]");
 	c = compile_model(m);
 	message = find_condition(&c, "r", "ResolvedRefs")->message;
 	cr_expect(memmem(message.ptr, message.len, "shop/a8 ", 8));
@@ -196,29 +220,48 @@ static struct sl_model *rich_model(void)
 {
 	struct sl_model *m = model_with_services();
 
-	model_add(m, "{'apiVersion':'v1','kind':'Service','metadata':{'name':'dual','namespace':'shop',"
-		     "'annotations':{'sluice.dev/failure-policy':'bad'}},'spec':{'clusterIP':'10.96.0.5',"
-		     "'clusterIPs':['10.96.0.5','fd00::5'],'ports':[{'name':'a','port':80},{'name':'b','port':53,"
-		     "'protocol':'UDP'}]}}");
-	model_add(m, "{'apiVersion':'discovery.k8s.io/v1','kind':'EndpointSlice','metadata':{'name':'d','namespace':"
-		     "'shop','labels':{'kubernetes.io/service-name':'dual'}},'addressType':'IPv4','ports':[{'name':'a',"
-		     "'port':8080}],'endpoints':[{'addresses':['10.1.0.1'],'nodeName':'n','targetRef':{'kind':'Pod',"
+	model_add(
+		m,
+		"{'apiVersion':'v1','kind':'Service','metadata':{'name':'dual','namespace':'shop',"
+		"'annotations':{'sluice.dev/"
+		"failure-policy':'bad'}},'spec':{'clusterIP':'10.96.0.5',"
+		"'clusterIPs':['10.96.0.5','fd00::5'],'ports':[{'name':'a','port':80},{'name':'b','"
+		"port':53,"
+		"'protocol':'UDP'}]}}");
+	model_add(m, "{'apiVersion':'discovery.k8s.io/"
+		     "v1','kind':'EndpointSlice','metadata':{'name':'d','namespace':"
+		     "'shop','labels':{'kubernetes.io/"
+		     "service-name':'dual'}},'addressType':'IPv4','ports':[{'name':'a',"
+		     "'port':8080}],'endpoints':[{'addresses':['10.1.0.1'],'nodeName':'n','"
+		     "targetRef':{'kind':'Pod',"
 		     "'name':'p'}},{'addresses':['10.1.0.2']}]}");
-	model_add(m, "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'shop','uid':'u'},"
+	model_add(m, "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'shop','"
+		     "uid':'u'},"
 		     "'spec':{},'status':{'phase':'Running','podIP':'10.1.0.1'}}");
-	model_add(m, "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute','metadata':{'name':'c',"
-		     "'namespace':'team'},'spec':{'parentRefs':[{'group':'','kind':'Service','name':'dual','namespace':"
-		     "'shop'},{'group':'core','kind':'Service','name':'dual'},{'group':'','kind':'Service','name':'no'}],"
+	model_add(m, "{'apiVersion':'gateway.networking.k8s.io/"
+		     "v1','kind':'HTTPRoute','metadata':{'name':'c',"
+		     "'namespace':'team'},'spec':{'parentRefs':[{'group':'','kind':'Service','name'"
+		     ":'dual','namespace':"
+		     "'shop'},{'group':'core','kind':'Service','name':'dual'},{'group':'','kind':'"
+		     "Service','name':'no'}],"
 		     "'rules':[{'backendRefs':[{'name':'dual','namespace':'shop','port':80}]}]}}");
-	model_add_route(m, "r", "[{'matches':[{'path':{'type':'RegularExpression','value':'/a.*'}},{'headers':[{'type':"
-				"'RegularExpression','name':'h','value':'/a.*'}],'queryParams':[{'name':'q','value':'v'}]},"
-				"{'path':{'type':'Exact','value':'/'}}],'backendRefs':[{'name':'v1','port':80,'filters':[{"
-				"'type':'URLRewrite','urlRewrite':{'hostname':'h.test'}}]},{'name':'no','port':80}],"
-				"'filters':[{'type':'RequestHeaderModifier','requestHeaderModifier':{'set':[{'name':'a',"
-				"'value':'b'}],'add':[{'name':'c','value':'d'}],'remove':['e']}}]},{'filters':[{'type':"
-				"'RequestRedirect','requestRedirect':{'path':{'type':'ReplacePrefixMatch',"
-				"'replacePrefixMatch':'/x'}}}]},{'matches':[{'path':{'type':'RegularExpression','value':"
-				"'/('}}]}]");
+	model_add_route(m, "r",
+			"[{'matches':[{'path':{'type':'RegularExpression','value':'/"
+			"a.*'}},{'headers':[{'type':"
+			"'RegularExpression','name':'h','value':'/"
+			"a.*'}],'queryParams':[{'name':'q','value':'v'}]},"
+			"{'path':{'type':'Exact','value':'/"
+			"'}}],'backendRefs':[{'name':'v1','port':80,'filters':[{"
+			"'type':'URLRewrite','urlRewrite':{'hostname':'h.test'}}]},{'name':'no','"
+			"port':80}],"
+			"'filters':[{'type':'RequestHeaderModifier','requestHeaderModifier':{'set':"
+			"[{'name':'a',"
+			"'value':'b'}],'add':[{'name':'c','value':'d'}],'remove':['e']}}]},{'"
+			"filters':[{'type':"
+			"'RequestRedirect','requestRedirect':{'path':{'type':'ReplacePrefixMatch',"
+			"'replacePrefixMatch':'/"
+			"x'}}}]},{'matches':[{'path':{'type':'RegularExpression','value':"
+			"'/('}}]}]");
 	return m;
 }
 
@@ -270,9 +313,11 @@ Test(compile, ten_thousand_routes_on_one_service)
 		char name[20], rules[300];
 
 		(void)snprintf(name, sizeof(name), "r%d", i);
-		(void)snprintf(rules, sizeof(rules), "[{'matches':[{'path':{'value':'/%s%d'},'headers':[{'name':"
-			       "'tenant','value':'t%d'}]}],'backendRefs':[{'name':'v1','port':80}]}]",
-			       i % 2 ? "p" : "", i % 2 ? i : 0, i);
+		(void)snprintf(
+			rules, sizeof(rules),
+			"[{'matches':[{'path':{'value':'/%s%d'},'headers':[{'name':"
+			"'tenant','value':'t%d'}]}],'backendRefs':[{'name':'v1','port':80}]}]",
+			i % 2 ? "p" : "", i % 2 ? i : 0, i);
 		model_add_route(m, name, rules);
 	}
 	start = sl_clock_now_ns();
@@ -285,7 +330,8 @@ Test(compile, ten_thousand_routes_on_one_service)
 		(void)snprintf(request, sizeof(request), "GET /%s%d/x tenant:t%d", i % 2 ? "p" : "",
 			       i % 2 ? i : 0, i);
 		(void)snprintf(want, sizeof(want), "HTTPRoute/shop/r%d", i);
-		cr_assert(sl_str_eqc(match_request(&c, "shop", request)->route, want), "%s", request);
+		cr_assert(sl_str_eqc(match_request(&c, "shop", request)->route, want), "%s",
+			  request);
 	}
 	compiled_free(&c);
 	sl_model_free(m);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random routes and requests: what the index finds must be what a scan over all matches finds, written
- * here a second time from the text of the API, without any of the compiler's or matcher's code. The seed is
- * printed and can be given as SLUICE_TEST_SEED.
+ * Random routes and requests: what the index finds must be what a scan over all matches finds,
+ * written here a second time from the text of the API, without any of the compiler's or matcher's
+ * code. The seed is printed and can be given as SLUICE_TEST_SEED.
  */
 #include <criterion/criterion.h>
 #include <regex.h>
@@ -10,7 +10,14 @@
 #include "base/buf.h"
 #include "fixture.h"
 
-enum { ROUNDS = 3000, REQUESTS = 12, MAX_ROUTES = 14, MAX_RULES = 4, MAX_MATCHES = 4, MAX_VALUES = 4 };
+enum {
+	ROUNDS = 3000,
+	REQUESTS = 12,
+	MAX_ROUTES = 14,
+	MAX_RULES = 4,
+	MAX_MATCHES = 4,
+	MAX_VALUES = 4
+};
 
 static uint64_t random_state;
 
@@ -28,7 +35,8 @@ static uint32_t below(uint32_t n)
 
 /* ---- routes ---- */
 
-static const char *const paths[] = {"/", "/a", "/a/", "/a/b", "/a/b/", "/ab", "/b", "/a/b/c", "/b/a"};
+static const char *const paths[] = {"/",   "/a", "/a/",	   "/a/b", "/a/b/",
+				    "/ab", "/b", "/a/b/c", "/b/a"};
 static const char *const patterns[] = {"/a.*", "/[ab]", "/a/(b|c)", ".*b", "/", "(/[ab])+"};
 static const char *const header_names[] = {"x", "X", "y", "Z", "host"};
 static const char *const query_names[] = {"q", "Q", "r", "s"};
@@ -67,12 +75,16 @@ static void random_route(struct sl_model *m, uint32_t number)
 	cr_assert_eq(sl_object_new(SL_KIND_HTTPROUTE, &o), 0);
 	route = (struct sl_httproute *)o;
 	o->meta.namespace = SL_STR("shop");
-	cr_assert_eq(sl_arena_printf(&o->arena, &o->meta.name, "r%c%u", 'a' + (char)below(3), number), 0);
+	cr_assert_eq(
+		sl_arena_printf(&o->arena, &o->meta.name, "r%c%u", 'a' + (char)below(3), number),
+		0);
 	o->meta.created_at = below(3) ? (int64_t)below(3) : INT64_MAX;
 	route->n_parent_refs = 1;
 	route->parent_refs = sl_arena_new(&o->arena, struct sl_parent_ref);
-	*route->parent_refs = (struct sl_parent_ref){.group = SL_STR(""), .kind = SL_STR("Service"),
-						     .namespace = SL_STR("shop"), .name = SL_STR("cart")};
+	*route->parent_refs = (struct sl_parent_ref){.group = SL_STR(""),
+						     .kind = SL_STR("Service"),
+						     .namespace = SL_STR("shop"),
+						     .name = SL_STR("cart")};
 	route->n_rules = 1 + below(MAX_RULES);
 	route->rules = sl_arena_new_n(&o->arena, struct sl_route_rule, route->n_rules);
 	for (uint32_t i = 0; i < route->n_rules; i++) {
@@ -171,8 +183,8 @@ static bool path_matches(const struct sl_route_match *m, const char *path)
 static bool is_duplicate(const struct sl_name_match *list, uint32_t i, bool headers)
 {
 	for (uint32_t j = 0; j < i; j++) {
-		if (headers ? strcasecmp(list[j].name.ptr, list[i].name.ptr) == 0 :
-			      strcmp(list[j].name.ptr, list[i].name.ptr) == 0)
+		if (headers ? strcasecmp(list[j].name.ptr, list[i].name.ptr) == 0
+			    : strcmp(list[j].name.ptr, list[i].name.ptr) == 0)
 			return true;
 	}
 	return false;
@@ -189,8 +201,8 @@ static uint32_t effective(const struct sl_name_match *list, uint32_t n, bool hea
 
 static bool value_matches(const struct sl_name_match *want, const char *have)
 {
-	return want->type == SL_VALUE_EXACT ? sl_str_eqc(want->value, have) :
-					      posix_match(want->value, have);
+	return want->type == SL_VALUE_EXACT ? sl_str_eqc(want->value, have)
+					    : posix_match(want->value, have);
 }
 
 static bool header_matches(const struct sl_name_match *want, const struct request *r)
@@ -238,7 +250,8 @@ struct candidate {
 /* Whether a comes before b, step by step as the API lists them. */
 static bool precedes(const struct candidate *a, const struct candidate *b)
 {
-	static const int class_of[] = {[SL_PATH_EXACT] = 0, [SL_PATH_REGEX] = 1, [SL_PATH_PREFIX] = 2};
+	static const int class_of[] = {
+		[SL_PATH_EXACT] = 0, [SL_PATH_REGEX] = 1, [SL_PATH_PREFIX] = 2};
 	const struct sl_route_match *m = a->match, *n = b->match;
 	size_t m_len = m->path.len - (m->path.ptr[m->path.len - 1] == '/');
 	size_t n_len = n->path.len - (n->path.ptr[n->path.len - 1] == '/');
@@ -301,7 +314,8 @@ static void compare(struct compiled *c, const struct sl_model *m, uint64_t seed,
 			       SL_STR_ARG(want.route->object.meta.name));
 	if (!want.route)
 		cr_assert_null(have, "seed %llu, round %u: '%s' matched %.*s rule %u",
-			       (unsigned long long)seed, round, r.text, SL_STR_ARG(have->route), have->index);
+			       (unsigned long long)seed, round, r.text, SL_STR_ARG(have->route),
+			       have->index);
 	else
 		cr_assert(have && sl_str_eqc(have->route, name) && have->index == want.rule,
 			  "seed %llu, round %u: '%s' should match %s rule %u, got %.*s rule %u",

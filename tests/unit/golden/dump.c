@@ -45,13 +45,15 @@ static void dump_status(struct out *o, const struct sl_compile_report *report)
 	for (uint32_t i = 0; i < report->n_routes; i++) {
 		const struct sl_route_status *route = &report->routes[i];
 
-		line(o, "  %s %.*s\n", sl_kind_name(route->route->kind), SL_STR_ARG(route->route->key));
+		line(o, "  %s %.*s\n", sl_kind_name(route->route->kind),
+		     SL_STR_ARG(route->route->key));
 		for (uint32_t j = 0; j < route->n_parents; j++) {
 			const struct sl_parent_status *p = &route->parents[j];
 
 			dump_parent_ref(o, p->ref);
 			for (uint32_t k = 0; k < p->n_conditions; k++)
-				line(o, "      %.*s %.*s %.*s: %.*s\n", SL_STR_ARG(p->conditions[k].type),
+				line(o, "      %.*s %.*s %.*s: %.*s\n",
+				     SL_STR_ARG(p->conditions[k].type),
 				     SL_STR_ARG(p->conditions[k].status),
 				     SL_STR_ARG(p->conditions[k].reason),
 				     SL_STR_ARG(p->conditions[k].message));
@@ -60,17 +62,20 @@ static void dump_status(struct out *o, const struct sl_compile_report *report)
 	for (size_t i = 0; i < report->diags.n; i++) {
 		const struct sl_diag *d = &report->diags.items[i];
 
-		line(o, "  %s %.*s %.*s: %.*s\n", d->severity == SL_SEVERITY_ERROR ? "error" : "warning",
-		     SL_STR_ARG(d->object), SL_STR_ARG(d->field), SL_STR_ARG(d->message));
+		line(o, "  %s %.*s %.*s: %.*s\n",
+		     d->severity == SL_SEVERITY_ERROR ? "error" : "warning", SL_STR_ARG(d->object),
+		     SL_STR_ARG(d->field), SL_STR_ARG(d->message));
 	}
 }
 
 /* ---- rules ---- */
 
-static void dump_edits(struct out *o, const char *verb, const struct sl_header_edit *edits, uint32_t n)
+static void dump_edits(struct out *o, const char *verb, const struct sl_header_edit *edits,
+		       uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		line(o, " %s %.*s=%.*s", verb, SL_STR_ARG(edits[i].name), SL_STR_ARG(edits[i].value));
+		line(o, " %s %.*s=%.*s", verb, SL_STR_ARG(edits[i].name),
+		     SL_STR_ARG(edits[i].value));
 }
 
 static void dump_path_edit(struct out *o, const struct sl_path_edit *path)
@@ -78,7 +83,8 @@ static void dump_path_edit(struct out *o, const struct sl_path_edit *path)
 	if (path->type == SL_PATH_EDIT_FULL)
 		line(o, " path \"%.*s\"", SL_STR_ARG(path->value));
 	if (path->type == SL_PATH_EDIT_PREFIX)
-		line(o, " prefix \"%.*s\" to \"%.*s\"", SL_STR_ARG(path->prefix), SL_STR_ARG(path->value));
+		line(o, " prefix \"%.*s\" to \"%.*s\"", SL_STR_ARG(path->prefix),
+		     SL_STR_ARG(path->value));
 }
 
 static void dump_headers(struct out *o, const struct sl_header_edits *e)
@@ -103,7 +109,8 @@ static void dump_filter(struct out *o, const char *indent, const struct sl_filte
 		break;
 	case SL_FILTER_KIND_REDIRECT:
 		line(o, " redirect %u scheme \"%.*s\" host \"%.*s\" port %u", f->redirect.status,
-		     SL_STR_ARG(f->redirect.scheme), SL_STR_ARG(f->redirect.hostname), f->redirect.port);
+		     SL_STR_ARG(f->redirect.scheme), SL_STR_ARG(f->redirect.hostname),
+		     f->redirect.port);
 		dump_path_edit(o, &f->redirect.path);
 		break;
 	case SL_FILTER_KIND_REWRITE:
@@ -135,11 +142,12 @@ static void dump_rule(struct out *o, const struct sl_rule *rule)
 	}
 }
 
-static void dump_values(struct out *o, const char *what, const struct sl_match_value *values, uint32_t n)
+static void dump_values(struct out *o, const char *what, const struct sl_match_value *values,
+			uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		line(o, " %s %.*s%s%.*s", what, SL_STR_ARG(values[i].name), values[i].regex ? "~" : "=",
-		     SL_STR_ARG(values[i].value));
+		line(o, " %s %.*s%s%.*s", what, SL_STR_ARG(values[i].name),
+		     values[i].regex ? "~" : "=", SL_STR_ARG(values[i].value));
 }
 
 static void dump_match(struct out *o, const struct sl_match *m)
@@ -281,8 +289,8 @@ static void dump_upstreams(struct out *o, const struct sl_snapshot *snap)
 	for (size_t i = 0; entries && i < snap->upstreams.n; i++) {
 		const struct sl_upstream *u = entries[i].value;
 
-		line(o, "  %.*s %s %u of %u ready\n", SL_STR_ARG(u->key), protocol_name(u->app_protocol),
-		     u->n_ready, u->n_endpoints);
+		line(o, "  %.*s %s %u of %u ready\n", SL_STR_ARG(u->key),
+		     protocol_name(u->app_protocol), u->n_ready, u->n_endpoints);
 		for (uint32_t j = 0; j < u->n_endpoints; j++)
 			dump_endpoint(o, &u->endpoints[j]);
 	}
@@ -326,14 +334,14 @@ static void dump_pods(struct out *o, const struct sl_snapshot *snap)
 		struct sl_addr ip = {.port = 0};
 
 		memcpy(ip.ip, by_ip[i].key.ptr, sizeof(ip.ip));
-		line(o, "  %s %.*s/%.*s\n", sl_addr_format_ip(&ip, text), SL_STR_ARG(pod->namespace),
-		     SL_STR_ARG(pod->name));
+		line(o, "  %s %.*s/%.*s\n", sl_addr_format_ip(&ip, text),
+		     SL_STR_ARG(pod->namespace), SL_STR_ARG(pod->name));
 	}
 	for (size_t i = 0; i < snap->pods_by_uid.n; i++) {
 		const struct sl_pod_ref *pod = by_uid[i].value;
 
-		line(o, "  uid %.*s %.*s/%.*s\n", SL_STR_ARG(by_uid[i].key), SL_STR_ARG(pod->namespace),
-		     SL_STR_ARG(pod->name));
+		line(o, "  uid %.*s %.*s/%.*s\n", SL_STR_ARG(by_uid[i].key),
+		     SL_STR_ARG(pod->namespace), SL_STR_ARG(pod->name));
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The compiler on whole folders: each folder of the one that is given has a configuration (in.yaml) and what
- * comes of it (expected.txt). With SLUICE_GOLDEN_WRITE=1 in the environment expected.txt is written anew;
- * read the difference before believing it. Prints TAP.
+ * The compiler on whole folders: each folder of the one that is given has a configuration (in.yaml)
+ * and what comes of it (expected.txt). With SLUICE_GOLDEN_WRITE=1 in the environment expected.txt
+ * is written anew; read the difference before believing it. Prints TAP.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -86,8 +86,8 @@ static void show_difference(struct sl_str want, struct sl_str have)
 
 		if (sl_str_eq(w, h))
 			continue;
-		printf("# line %u, expected: %.*s\n# line %u, compiled: %.*s\n", n, SL_STR_ARG(w), n,
-		       SL_STR_ARG(h));
+		printf("# line %u, expected: %.*s\n# line %u, compiled: %.*s\n", n, SL_STR_ARG(w),
+		       n, SL_STR_ARG(h));
 		return;
 	}
 }
@@ -104,8 +104,8 @@ static bool run_case(const char *folder, const char *name)
 		return false;
 	r = compile_folder(path, &have);
 	if (!r)
-		r = getenv("SLUICE_GOLDEN_WRITE") ? write_file(expected, sl_buf_str(&have)) :
-						    read_file(expected, &want);
+		r = getenv("SLUICE_GOLDEN_WRITE") ? write_file(expected, sl_buf_str(&have))
+						  : read_file(expected, &want);
 	if (r) {
 		printf("# %s\n", sl_strerror(r));
 		return false;

@@ -30,7 +30,10 @@ Test(regex, the_whole_value_must_match)
 		{"", "", SL_REGEX_YES},
 		{"", "a", SL_REGEX_NO},
 		{".*", "", SL_REGEX_YES},
-		{"a.c", "a\xff" "c", SL_REGEX_YES}, /* bytes, not UTF-8 */
+		{"a.c",
+		 "a\xff"
+		 "c",
+		 SL_REGEX_YES}, /* bytes, not UTF-8 */
 		{"A", "a", SL_REGEX_NO},
 		/* the portable floor of GEP-4359 */
 		{"[\\w-]+", "a-b_1", SL_REGEX_YES},
@@ -56,13 +59,15 @@ Test(regex, the_whole_value_must_match)
 
 Test(regex, a_bad_pattern_is_an_error_with_a_text)
 {
-	static const char *const bad[] = {"(", "[a", "a**b(", "\\", "a{2,1}", "(?<n", "\\C", "(*UTF)a"};
+	static const char *const bad[] = {"(",	    "[a",   "a**b(", "\\",
+					  "a{2,1}", "(?<n", "\\C",   "(*UTF)a"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		char error[SL_REGEX_ERROR_TEXT] = "";
 		struct sl_regex *r = NULL;
 
-		cr_expect_eq(sl_regex_new(sl_str_from(bad[i]), &r, error), SL_REGEX_BAD, "%s", bad[i]);
+		cr_expect_eq(sl_regex_new(sl_str_from(bad[i]), &r, error), SL_REGEX_BAD, "%s",
+			     bad[i]);
 		cr_expect(strstr(error, " at offset "), "%s: '%s'", bad[i], error);
 		cr_expect_null(r);
 	}
@@ -77,14 +82,15 @@ Test(regex, a_pattern_that_would_take_the_memory_of_many_is_refused)
 	memset(deep + 500, ')', 500);
 	deep[1000] = '\0';
 	cr_assert_eq(sl_regex_new(sl_str_from(deep), &r, error), SL_REGEX_BAD);
-	cr_assert_eq(sl_regex_new(SL_STR("(((a{1,60000}){1,60000}){1,60000})"), &r, error), SL_REGEX_BAD);
+	cr_assert_eq(sl_regex_new(SL_STR("(((a{1,60000}){1,60000}){1,60000})"), &r, error),
+		     SL_REGEX_BAD);
 }
 
 Test(regex, catastrophic_patterns_end_at_the_limit)
 {
-	static const char *const patterns[] = {"(a+)+[bc]", "(a|aa)+[bc]", "(a*)*[bc]",
-					       "(.*)*[xy](.*)*[xy]", "(a|b|aa)*[cd]",
-					       "([a-z]+)*\\d", "(.*a){20}[bc]"};
+	static const char *const patterns[] = {
+		"(a+)+[bc]",	 "(a|aa)+[bc]",	 "(a*)*[bc]",	 "(.*)*[xy](.*)*[xy]",
+		"(a|b|aa)*[cd]", "([a-z]+)*\\d", "(.*a){20}[bc]"};
 	char value[8192];
 	struct sl_regex_scratch *s;
 

@@ -24,13 +24,19 @@ static void fixture_init(struct fixture *f)
 	*f = (struct fixture){0};
 	f->route.object.kind = SL_KIND_HTTPROUTE;
 	f->route.object.key = SL_STR("shop/cart");
-	f->route.object.meta = (struct sl_meta){.namespace = SL_STR("shop"), .name = SL_STR("cart"),
-						.generation = 3, .file = SL_STR("a.yaml"), .line = 12};
-	f->ref = (struct sl_parent_ref){.group = SL_STR(""), .kind = SL_STR("Service"),
-					.has_group = true, .has_kind = true,
-					.namespace = SL_STR("shop"), .name = SL_STR("cart")};
-	f->conditions[0] = (struct sl_condition){SL_STR("Accepted"), SL_STR("True"), SL_STR("Accepted"),
-						 SL_STR("fine")};
+	f->route.object.meta = (struct sl_meta){.namespace = SL_STR("shop"),
+						.name = SL_STR("cart"),
+						.generation = 3,
+						.file = SL_STR("a.yaml"),
+						.line = 12};
+	f->ref = (struct sl_parent_ref){.group = SL_STR(""),
+					.kind = SL_STR("Service"),
+					.has_group = true,
+					.has_kind = true,
+					.namespace = SL_STR("shop"),
+					.name = SL_STR("cart")};
+	f->conditions[0] = (struct sl_condition){SL_STR("Accepted"), SL_STR("True"),
+						 SL_STR("Accepted"), SL_STR("fine")};
 	f->conditions[1] = (struct sl_condition){SL_STR("ResolvedRefs"), SL_STR("True"),
 						 SL_STR("ResolvedRefs"), SL_STR("fine")};
 	f->parent = (struct sl_parent_status){&f->ref, f->conditions, 2};
@@ -70,7 +76,7 @@ static void transition(const struct fixture *f, const char *type, char ret[32])
 	size_t i;
 
 	ret[0] = '\0';
-	json_array_foreach(json_object_get(parent, "conditions"), i, c) {
+	json_array_foreach (json_object_get(parent, "conditions"), i, c) {
 		if (strcmp(json_string_value(json_object_get(c, "type")), type) == 0)
 			(void)snprintf(ret, 32, "%s",
 				       json_string_value(json_object_get(c, "lastTransitionTime")));
@@ -93,14 +99,17 @@ Test(status, conditions_have_the_form_of_the_api)
 
 	fixture_init(&f);
 	cr_assert_eq(sl_status_update(f.s, &f.report, 1767323045), 0);
-	expect_json(&f, "{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
-			"\"file\":\"a.yaml\",\"line\":12,\"parents\":[{\"parentRef\":{\"group\":\"\","
-			"\"kind\":\"Service\",\"name\":\"cart\"},\"controllerName\":\"sluice.dev/mesh\","
-			"\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\","
-			"\"message\":\"fine\",\"observedGeneration\":3,"
-			"\"lastTransitionTime\":\"2026-01-02T03:04:05Z\"},{\"type\":\"ResolvedRefs\","
-			"\"status\":\"True\",\"reason\":\"ResolvedRefs\",\"message\":\"fine\","
-			"\"observedGeneration\":3,\"lastTransitionTime\":\"2026-01-02T03:04:05Z\"}]}]}]}");
+	expect_json(
+		&f,
+		"{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
+		"\"file\":\"a.yaml\",\"line\":12,\"parents\":[{\"parentRef\":{\"group\":\"\","
+		"\"kind\":\"Service\",\"name\":\"cart\"},\"controllerName\":\"sluice.dev/mesh\","
+		"\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":"
+		"\"Accepted\","
+		"\"message\":\"fine\",\"observedGeneration\":3,"
+		"\"lastTransitionTime\":\"2026-01-02T03:04:05Z\"},{\"type\":\"ResolvedRefs\","
+		"\"status\":\"True\",\"reason\":\"ResolvedRefs\",\"message\":\"fine\","
+		"\"observedGeneration\":3,\"lastTransitionTime\":\"2026-01-02T03:04:05Z\"}]}]}]}");
 	sl_status_free(f.s);
 }
 
@@ -115,10 +124,12 @@ Test(status, the_parent_ref_is_repeated_as_written)
 	f.parent.n_conditions = 0;
 	f.route.object.meta.file = SL_STR("");
 	cr_assert_eq(sl_status_update(f.s, &f.report, 0), 0);
-	expect_json(&f, "{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
-			"\"parents\":[{\"parentRef\":{\"group\":\"\",\"kind\":\"Service\",\"namespace\":\"shop\","
-			"\"name\":\"cart\",\"sectionName\":\"http\",\"port\":80},\"controllerName\":"
-			"\"sluice.dev/mesh\",\"conditions\":[]}]}]}");
+	expect_json(&f,
+		    "{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
+		    "\"parents\":[{\"parentRef\":{\"group\":\"\",\"kind\":\"Service\","
+		    "\"namespace\":\"shop\","
+		    "\"name\":\"cart\",\"sectionName\":\"http\",\"port\":80},\"controllerName\":"
+		    "\"sluice.dev/mesh\",\"conditions\":[]}]}]}");
 	sl_status_free(f.s);
 }
 
