@@ -89,14 +89,18 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
 SEC("sockops")
 int sl_sockops(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
 	__u32 op = SL_CTX(ctx, op);
+	struct bpf_sock *sk;
 
+	/* Most calls, several for each connection on the node, are neither. */
+	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	sk = ctx->sk;
 	if (!sk)
 		return 1;
 	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		on_syn(ctx, sk);
-	else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+	else
 		on_accept(ctx, sk);
 	return 1;
 }
