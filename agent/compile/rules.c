@@ -195,20 +195,49 @@ static int backends_check(struct work *w, struct route_work *rw, struct rule_wor
 
 /* ---- rules ---- */
 
+static bool names_extension(const struct sl_filter_spec *filters, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (filters[i].type == SL_FILTER_UNSUPPORTED &&
+		    sl_str_eqc(filters[i].type_name, "ExtensionRef"))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether the rule did not decode because of an ExtensionRef. The API lets rules with other unknown
+ * filters be dropped, but requests of this one may not reach a lower rule and so pass without the
+ * filter. The decoder notes the first error of a rule and reads matches first, so they are good.
+ */
+static bool blames_extension(const struct sl_route_rule *spec)
+{
+	struct sl_str end = SL_STR("].type");
+	struct sl_str field = spec->error->field;
+	bool named = names_extension(spec->filters, spec->n_filters);
+
+	for (uint32_t i = 0; i < spec->n_backend_refs && !named; i++)
+		named = names_extension(spec->backend_refs[i].filters,
+					spec->backend_refs[i].n_filters);
+	return named && field.len > end.len && memmem(field.ptr, field.len, ".filters[", 9) &&
+	       sl_str_eq(sl_str_skip(field, field.len - end.len), end);
+}
+
 static int rule_check(struct work *w, struct route_work *rw, struct rule_work *rule)
 {
 	const struct sl_route_rule *spec = rule->spec;
 	struct sl_str field;
 	int r = sl_arena_printf(&w->tmp, &field, "spec.rules[%u]", rule->index);
 
-	rule->error = spec->error; /* of a rule that did not decode nothing else is certain */
-	if (r || rule->error)
-		return r;
-	r = matches_check(w, rule, field);
+	rule->unresolved_filter = spec->error && blames_extension(spec);
+	if (!rule->unresolved_filter)
+		rule->error = spec->error; /* what else the rule says is not certain then */
 	if (!r && !rule->error)
+		r = matches_check(w, rule, field);
+	if (!r && !rule->error && !rule->unresolved_filter)
 		r = filters_check(w, spec->filters, spec->n_filters, field, &rule->error,
 				  &rule->unresolved_filter);
-	if (!r && !rule->error)
+	if (!r && !rule->error && !rule->unresolved_filter)
 		r = backends_check(w, rw, rule, field);
 	if (r || rule->error || !rule->unresolved_filter)
 		return r;
