@@ -44,18 +44,22 @@ typedef void (*sl_netns_fn)(void *arg, enum sl_netns_event event, struct sl_sour
 struct sl_netns_opts {
 	const char *const *dirs; /* folders of named namespaces; default /run/netns alone */
 	uint32_t n_dirs;
-	const char *cgroup_path; /* only processes below it are looked at in /proc; NULL: all */
+	const char *cgroup_path; /* only processes below it are looked at; a path in the file
+				  * system or one from the cgroup2 mount's root; NULL: all */
 	bool host;		 /* also serve the agent's own namespace */
 };
 
 struct sl_netns_watch;
-/* Scans at once (fn is called for each). Returns 0 or -errno; a folder that does not exist yet is
- * waited for. */
+/* Scans at once (fn is called for each). A namespace without a name is forgotten some 2 s after its
+ * last process. Needs CAP_SYS_ADMIN. Returns 0 or -errno (drop what fn was told then); a folder
+ * that does not exist yet is waited for. */
 int sl_netns_watch_open(struct sl_loop *loop, const struct sl_netns_opts *opts, sl_netns_fn fn,
 			void *arg, struct sl_netns_watch **ret);
+/* fn is not called. Accepts NULL, returns NULL. Not from fn. */
 struct sl_netns_watch *sl_netns_watch_close(struct sl_netns_watch *w);
-/* A process in an unknown namespace called a routed Service: look it up by /proc/PID/ns/net (it may
- * be gone) and check the cookie. */
+/* A process in an unknown namespace called a routed Service: look it up by /proc/PID/ns/net.
+ * Returns 0 (also when it was known already), -ENOENT when the process is gone, -ESRCH when it is
+ * in a namespace of another cookie, -ENOSPC at the limit of 16,384 namespaces, -errno. */
 int sl_netns_discover(struct sl_netns_watch *w, uint64_t cookie, uint32_t pid);
 /* For sluicectl netns: all known namespaces, also unusable ones, with the reason ("lo is down";
  * empty when usable). */

@@ -13,6 +13,9 @@
 /* No phase chosen yet (weights are not known before the first pick): a value no rule can reach. */
 #define UNSTARTED INT64_MIN
 
+/* Picks that a phase is walked to: weights in thousandths are. */
+enum { WALK_MAX = 1000 };
+
 int sl_wrr_resize(struct sl_wrr *w, uint32_t n_cells)
 {
 	int64_t *cells = NULL;
@@ -58,14 +61,41 @@ static int furthest_behind(const int64_t *cells, const struct sl_rule *rule)
 	return best;
 }
 
-/*
- * The state after a random number of picks below the total. Walking there would take up to 16
- * million picks, so it is computed: whole shares first, and the few picks that are left over go to
- * the largest fractions (less than one pick each, as when walked).
- */
-static void start(struct sl_wrr *w, int64_t *cells, const struct sl_rule *rule, int64_t total)
+static int step(int64_t *cells, const struct sl_rule *rule, int64_t total)
 {
-	int64_t n_picks = (int64_t)(sl_random_next(&w->seed) % (uint64_t)total);
+	int best;
+
+	for (uint32_t i = 0; i < rule->n_backends; i++)
+		cells[i] += rule->backends[i].weight;
+	best = furthest_behind(cells, rule);
+	cells[best] -= total;
+	return best;
+}
+
+/* After how many picks the cells are zero again. */
+static int64_t period(const struct sl_rule *rule, int64_t total)
+{
+	uint32_t divisor = 0;
+
+	for (uint32_t i = 0; i < rule->n_backends; i++) {
+		uint32_t w = rule->backends[i].weight;
+
+		while (w) {
+			uint32_t rest = divisor % w;
+
+			divisor = w;
+			w = rest;
+		}
+	}
+	return total / divisor;
+}
+
+/*
+ * Walking up to 16 million picks would take too long. Whole shares first, then the few picks that
+ * are left over go to the largest fractions: less than one pick each off the state when walked.
+ */
+static void jump(int64_t *cells, const struct sl_rule *rule, int64_t total, int64_t n_picks)
+{
 	int64_t left = n_picks;
 
 	for (uint32_t i = 0; i < rule->n_backends; i++) {
@@ -76,6 +106,21 @@ static void start(struct sl_wrr *w, int64_t *cells, const struct sl_rule *rule, 
 	}
 	while (left-- > 0)
 		cells[furthest_behind(cells, rule)] -= total;
+}
+
+/* The state after a random number of picks below the period. */
+static void start(struct sl_wrr *w, int64_t *cells, const struct sl_rule *rule, int64_t total)
+{
+	int64_t n = period(rule, total);
+	int64_t n_picks = (int64_t)(sl_random_next(&w->seed) % (uint64_t)n);
+
+	if (n > WALK_MAX) {
+		jump(cells, rule, total, n_picks);
+		return;
+	}
+	memset(cells, 0, rule->n_backends * sizeof(*cells));
+	while (n_picks-- > 0)
+		(void)step(cells, rule, total); /* whichever it is */
 }
 
 /* Cells may be another rule's for a moment, when a stream still holds the snapshot before: what
@@ -101,7 +146,6 @@ static int pick_at_random(struct sl_wrr *w, const struct sl_rule *rule, int64_t 
 int sl_wrr_pick(struct sl_wrr *w, const struct sl_rule *rule)
 {
 	int64_t total = total_weight(rule), *cells;
-	int best;
 
 	if (total == 0)
 		return -1;
@@ -112,9 +156,5 @@ int sl_wrr_pick(struct sl_wrr *w, const struct sl_rule *rule)
 	cells = w->cells + rule->wrr_offset;
 	if (!plausible(cells, rule, total))
 		start(w, cells, rule, total);
-	for (uint32_t i = 0; i < rule->n_backends; i++)
-		cells[i] += rule->backends[i].weight;
-	best = furthest_behind(cells, rule);
-	cells[best] -= total;
-	return best;
+	return step(cells, rule, total);
 }

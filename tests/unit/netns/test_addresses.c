@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include "../../lib/leak.h"
 #include "scratch.h"
 
 static struct sl_netns_watch *watch;
@@ -129,4 +130,6 @@ Test(netns_addresses, more_changes_than_the_socket_holds_are_followed_all_the_sa
 	scratch_until(seen.last->n_addrs == 0);
 	scratch_ip(0, "pod", "addr add 10.1.2.3/32 dev lo");
 	scratch_until(seen_addr("10.1.2.3"));
+	watch = sl_netns_watch_close(watch);
+	check_leaks();
 }

@@ -4,6 +4,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../../lib/leak.h"
 #include "base/alloc.h"
 #include "scratch.h"
 
@@ -139,4 +140,5 @@ Test(netns_cgroups, opening_without_memory_is_an_error)
 	(void)sl_alloc_fail_after(-1);
 	cr_assert_null(c);
 	cr_assert_null(sl_cgroups_close(NULL));
+	check_leaks();
 }

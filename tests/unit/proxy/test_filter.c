@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include "../../lib/leak.h"
 #include "base/alloc.h"
 #include "proxy/filter.h"
 
@@ -488,4 +489,5 @@ Test(filter, out_of_memory_is_reported_and_nothing_leaks)
 		cr_assert_lt(left, BLOCK_BYTES);
 	} while (r);
 	cr_assert_gt(left, 10 * STEP_BYTES);
+	check_leaks();
 }

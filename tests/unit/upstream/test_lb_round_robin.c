@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include "../../lib/leak.h"
 #include "base/alloc.h"
 #include "upstream/upstream.h"
 
@@ -177,4 +178,5 @@ Test(lb_round_robin, out_of_memory_an_endpoint_is_found_all_the_same)
 	(void)sl_alloc_fail_after(-1);
 	(void)sl_lb_free(lb);
 	cr_assert_null(sl_lb_free(NULL));
+	check_leaks();
 }

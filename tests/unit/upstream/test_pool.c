@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include "../../lib/leak.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -405,4 +406,6 @@ Test(pool, giving_without_memory_destroys)
 		cr_assert_eq(n_destroyed, kept ? 0 : 1);
 		cr_assert_lt(n, 10);
 	}
+	pool = sl_pool_free(pool);
+	check_leaks();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include "../../lib/leak.h"
 #include "base/alloc.h"
 #include "upstream/random.h"
 #include "upstream/upstream.h"
@@ -43,26 +44,32 @@ static const struct {
 	{"sixteen", 16, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}},
 };
 
+static void check_window(struct sl_wrr *w, const struct fixture *f, const char *name)
+{
+	uint64_t picks[MAX_BACKENDS] = {0};
+
+	for (uint64_t i = 0; i < f->rule.total_weight; i++)
+		picks[sl_wrr_pick(w, &f->rule)]++;
+	for (uint32_t i = 0; i < f->rule.n_backends; i++)
+		cr_assert_eq(picks[i], f->backends[i].weight, "%s: backend %u got %lu", name, i,
+			     picks[i]);
+}
+
 Test(wrr, any_window_of_the_total_weight_has_exact_shares)
 {
+	struct sl_wrr w = {.seed = 1};
+
 	for (size_t c = 0; c < sizeof(share_cases) / sizeof(share_cases[0]); c++) {
-		struct sl_wrr w = SL_WRR_INIT;
 		struct fixture f;
 
 		make_rule(&f, share_cases[c].n, share_cases[c].weights, 0);
-		cr_assert_eq(sl_wrr_resize(&w, f.rule.n_backends), 0);
-		for (int window = 0; window < 3; window++) {
-			uint64_t picks[MAX_BACKENDS] = {0};
-
-			for (uint64_t i = 0; i < f.rule.total_weight; i++)
-				picks[sl_wrr_pick(&w, &f.rule)]++;
-			for (uint32_t i = 0; i < f.rule.n_backends; i++)
-				cr_assert_eq(picks[i], f.backends[i].weight,
-					     "%s: backend %u got %lu", share_cases[c].name, i,
-					     picks[i]);
+		for (int phase = 0; phase < 50; phase++) {
+			cr_assert_eq(sl_wrr_resize(&w, f.rule.n_backends), 0);
+			for (int window = 0; window < 3; window++)
+				check_window(&w, &f, share_cases[c].name);
 		}
-		sl_wrr_deinit(&w);
 	}
+	sl_wrr_deinit(&w);
 }
 
 Test(wrr, the_largest_weights_keep_their_shares)
@@ -264,4 +271,5 @@ Test(wrr, a_failed_resize_keeps_the_old_state)
 	cr_assert_eq(sl_wrr_resize(&w, 0), 0);
 	cr_assert_eq(w.n_cells, 0);
 	sl_wrr_deinit(&w);
+	check_leaks();
 }
