@@ -212,7 +212,7 @@ bool sl_cursor_is_object(const struct sl_cursor *c, const char *const known[])
 		wrong_type(c, "object");
 		return false;
 	}
-	json_object_foreach(c->node, key, value) {
+	json_object_foreach (c->node, key, value) {
 		struct sl_cursor member = {.dec = c->dec, .up = c, .node = value, .key = key};
 
 		if (!is_known(key, known))
@@ -229,7 +229,8 @@ static bool check_text(const struct sl_cursor *c, const struct sl_text_type *typ
 	if (length < type->min) {
 		sl_cursor_error(c, "must not be empty");
 	} else if (length > type->max) {
-		sl_cursor_error(c, "must have at most %" PRIu32 " characters, has %zu", type->max, length);
+		sl_cursor_error(c, "must have at most %" PRIu32 " characters, has %zu", type->max,
+				length);
 	} else if (memchr(s.ptr, '\0', s.len)) {
 		sl_cursor_error(c, "must not contain NUL characters");
 	} else if (type->valid && !type->valid(s)) {
@@ -297,7 +298,8 @@ bool sl_read_int(const struct sl_cursor *c, const char *key, int64_t min, int64_
 	}
 	v = json_integer_value(f.node);
 	if (v < min || v > max) {
-		sl_cursor_error(&f, "must be from %" PRId64 " to %" PRId64 ", got %" PRId64, min, max, v);
+		sl_cursor_error(&f, "must be from %" PRId64 " to %" PRId64 ", got %" PRId64, min,
+				max, v);
 		return false;
 	}
 	*ret = v;
@@ -350,7 +352,8 @@ bool sl_read_enum(const struct sl_cursor *c, const char *key, const char *const 
 	}
 	list[0] = '\0';
 	for (int i = 0; names[i] && len < sizeof(list); i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", names[i]);
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
+					names[i]);
 	sl_cursor_error(&f, "must be one of %s, got %s", list, sl_quote(s, quoted));
 	return false;
 }

@@ -14,8 +14,8 @@
 struct sl_decoder {
 	const struct sl_decode_opts *opts;
 	struct sl_diags *diags;
-	struct sl_object *object; /* being built; NULL until its kind is known */
-	struct sl_str label;	  /* "HTTPRoute shop/cart" */
+	struct sl_object *object;   /* being built; NULL until its kind is known */
+	struct sl_str label;	    /* "HTTPRoute shop/cart" */
 	struct sl_route_rule *rule; /* errors belong to it; NULL: to the whole object */
 	bool invalid;		    /* there was an error outside of rules */
 	bool oom;		    /* sticky; what was read since is meaningless */
@@ -25,8 +25,8 @@ struct sl_decoder {
 struct sl_cursor {
 	struct sl_decoder *dec;
 	const struct sl_cursor *up; /* NULL: the root */
-	json_t *node;		    /* NULL: absent (JSON null counts as absent, as in Kubernetes) */
-	const char *key;	    /* NULL: an array's item, see index */
+	json_t *node;	 /* NULL: absent (JSON null counts as absent, as in Kubernetes) */
+	const char *key; /* NULL: an array's item, see index */
 	size_t index;
 };
 
@@ -61,7 +61,8 @@ bool sl_read_str(const struct sl_cursor *c, const char *key, const struct sl_tex
 		 struct sl_str *ret);
 bool sl_require_str(const struct sl_cursor *c, const char *key, const struct sl_text_type *type,
 		    struct sl_str *ret);
-bool sl_read_int(const struct sl_cursor *c, const char *key, int64_t min, int64_t max, int64_t *ret);
+bool sl_read_int(const struct sl_cursor *c, const char *key, int64_t min, int64_t max,
+		 int64_t *ret);
 bool sl_read_port(const struct sl_cursor *c, const char *key, uint16_t *ret);
 bool sl_read_bool(const struct sl_cursor *c, const char *key, bool *ret);
 /* One of names (ends with NULL); *ret is its index. */

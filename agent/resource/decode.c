@@ -20,9 +20,17 @@ static const struct kind_form forms[] = {
 	{"", {"v1"}, SL_KIND_NAMESPACE, true, &sl_text_dns_label, sl_decode_namespace},
 	{"", {"v1"}, SL_KIND_SERVICE, false, &sl_text_dns_label, sl_decode_service},
 	{"", {"v1"}, SL_KIND_POD, false, &sl_text_subdomain, sl_decode_pod},
-	{"discovery.k8s.io", {"v1"}, SL_KIND_ENDPOINTSLICE, false, &sl_text_subdomain,
+	{"discovery.k8s.io",
+	 {"v1"},
+	 SL_KIND_ENDPOINTSLICE,
+	 false,
+	 &sl_text_subdomain,
 	 sl_decode_endpointslice},
-	{GATEWAY_GROUP, {"v1", "v1beta1"}, SL_KIND_HTTPROUTE, false, &sl_text_subdomain,
+	{GATEWAY_GROUP,
+	 {"v1", "v1beta1"},
+	 SL_KIND_HTTPROUTE,
+	 false,
+	 &sl_text_subdomain,
 	 sl_decode_httproute},
 };
 
@@ -68,8 +76,9 @@ static bool read_type(const struct sl_cursor *root, struct type_meta *ret)
 
 static struct sl_str text_of(json_t *node)
 {
-	return json_is_string(node) ? (struct sl_str){json_string_value(node), json_string_length(node)}
-				    : SL_STR_NULL;
+	return json_is_string(node)
+		       ? (struct sl_str){json_string_value(node), json_string_length(node)}
+		       : SL_STR_NULL;
 }
 
 static bool is_cluster_scoped(struct sl_str kind)
@@ -93,7 +102,8 @@ static void make_label(struct sl_decoder *dec, json_t *root)
 			     kind.len ? kind.ptr : "", kind.len && name.len ? " " : "");
 	if (name.len && namespace.len)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%.*s/",
-				      (int)(namespace.len < 63 ? namespace.len : 63), namespace.ptr);
+				      (int)(namespace.len < 63 ? namespace.len : 63),
+				      namespace.ptr);
 	else if (name.len && !is_cluster_scoped(kind))
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "default/");
 	if (name.len)
@@ -133,7 +143,8 @@ static void warn_ignored(const struct sl_cursor *root, const struct type_meta *t
 	char quoted[SL_QUOTE_TEXT];
 
 	if (version)
-		sl_cursor_warn(&at, "version %s of kind %.*s is not supported by this version, ignored",
+		sl_cursor_warn(&at,
+			       "version %s of kind %.*s is not supported by this version, ignored",
 			       sl_quote(type->version, quoted), SL_STR_ARG(type->kind));
 	else if (sl_str_eqc(type->group, GATEWAY_GROUP) || sl_str_eqc(type->group, GATEWAY_X_GROUP))
 		sl_cursor_warn(&at, "kind %.*s is not supported by this version, ignored",
@@ -150,8 +161,8 @@ static int make_key(struct sl_decoder *dec, struct sl_str *ret)
 }
 
 static const char *const root_fields[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
-static const char *const slice_fields[] = {"apiVersion", "kind",      "metadata", "addressType",
-					   "endpoints",	 "ports",     NULL};
+static const char *const slice_fields[] = {"apiVersion", "kind",  "metadata", "addressType",
+					   "endpoints",	 "ports", NULL};
 
 int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_diags *diags,
 		     struct sl_object **ret, struct sl_str *ret_key)
@@ -184,7 +195,8 @@ int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_
 	if (r)
 		return r;
 	dec.object = object;
-	(void)sl_cursor_is_object(&at, form->kind == SL_KIND_ENDPOINTSLICE ? slice_fields : root_fields);
+	(void)sl_cursor_is_object(&at,
+				  form->kind == SL_KIND_ENDPOINTSLICE ? slice_fields : root_fields);
 	if (sl_decode_meta(&at, form->name_type, form->cluster_scoped) && make_key(&dec, &key))
 		return -ENOMEM;
 	form->decode(&at);

@@ -30,6 +30,7 @@ struct sl_diags {
 #define SL_DIAGS_INIT ((struct sl_diags){0})
 
 void sl_diags_deinit(struct sl_diags *d);
-/* Copies all text. Never fails: what cannot be kept is counted in n_dropped (errors also in n_errors). */
+/* Copies all text. Never fails: what cannot be kept is counted in n_dropped (errors also in
+ * n_errors). */
 void sl_diags_add(struct sl_diags *d, const struct sl_diag *diag, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

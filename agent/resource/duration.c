@@ -65,7 +65,10 @@ const char *sl_duration_format(uint64_t ns, char out[SL_DURATION_TEXT])
 		uint64_t value;
 		const char *unit;
 	} parts[] = {
-		{ms / 3600000, "h"}, {ms / 60000 % 60, "m"}, {ms / 1000 % 60, "s"}, {ms % 1000, "ms"},
+		{ms / 3600000, "h"},
+		{ms / 60000 % 60, "m"},
+		{ms / 1000 % 60, "s"},
+		{ms % 1000, "ms"},
 	};
 	size_t n = 0;
 

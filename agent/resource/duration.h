@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* Durations as the Gateway API writes them (GEP-2257): one to four parts of up to five digits and a
- * unit of h, m, s or ms, added up. Nothing else is accepted: no fraction, no sign, no bare number. */
+ * unit of h, m, s or ms, added up. Nothing else is accepted: no fraction, no sign, no bare number.
+ */
 #include <stdint.h>
 #include "base/str.h"
 

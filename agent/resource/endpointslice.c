@@ -5,12 +5,13 @@
 enum { MAX_ENDPOINTS = 1000, MAX_ADDRESSES = 100, MAX_PORTS = 20000 };
 
 static const char *const endpoint_fields[] = {
-	"addresses", "conditions", "deprecatedTopology", "hints", "hostname", "nodeName", "targetRef",
-	"zone", NULL,
+	"addresses", "conditions", "deprecatedTopology",
+	"hints",     "hostname",   "nodeName",
+	"targetRef", "zone",	   NULL,
 };
 static const char *const condition_fields[] = {"ready", "serving", "terminating", NULL};
-static const char *const target_fields[] = {"apiVersion", "fieldPath", "kind", "name", "namespace",
-					    "resourceVersion", "uid", NULL};
+static const char *const target_fields[] = {"apiVersion", "fieldPath",	     "kind", "name",
+					    "namespace",  "resourceVersion", "uid",  NULL};
 static const char *const port_fields[] = {"name", "port", "protocol", "appProtocol", NULL};
 
 enum address_type { ADDRESS_IPV4, ADDRESS_IPV6, ADDRESS_FQDN, ADDRESS_UNKNOWN };
@@ -136,9 +137,11 @@ void sl_decode_endpointslice(const struct sl_cursor *root)
 	}
 	if (!at.node)
 		sl_cursor_error(&at, "required, but missing");
-	(void)sl_read_enum(root, "addressType", address_types, &type); /* required, as just checked */
+	(void)sl_read_enum(root, "addressType", address_types,
+			   &type); /* required, as just checked */
 	if (type == ADDRESS_FQDN)
-		sl_cursor_warn(&at, "endpoints that are names are not supported, they are left out");
+		sl_cursor_warn(&at,
+			       "endpoints that are names are not supported, they are left out");
 	decode_endpoints(root, (enum address_type)type, slice);
 	decode_ports(root, slice);
 }

@@ -11,13 +11,15 @@ enum {
 	MAX_WEIGHT = 1000000,
 };
 
-static const char *const spec_fields[] = {"parentRefs", "hostnames", "rules", "useDefaultGateways", NULL};
-static const char *const parent_fields[] = {"group", "kind", "namespace", "name", "sectionName", "port",
-					    NULL};
-static const char *const rule_fields[] = {"name",     "matches", "filters",	       "backendRefs",
-					  "timeouts", "retry",	 "sessionPersistence", NULL};
-static const char *const backend_fields[] = {"group", "kind", "namespace", "name", "port",
-					     "weight", "filters", NULL};
+static const char *const spec_fields[] = {"parentRefs", "hostnames", "rules", "useDefaultGateways",
+					  NULL};
+static const char *const parent_fields[] = {"group",	   "kind", "namespace", "name",
+					    "sectionName", "port", NULL};
+static const char *const rule_fields[] = {
+	"name", "matches", "filters", "backendRefs", "timeouts", "retry", "sessionPersistence",
+	NULL};
+static const char *const backend_fields[] = {"group", "kind",	"namespace", "name",
+					     "port",  "weight", "filters",   NULL};
 static const char *const timeout_fields[] = {"request", "backendRequest", NULL};
 
 /* ---- parentRefs, hostnames ---- */
@@ -51,8 +53,10 @@ static void check_parent(const struct sl_cursor *array, const struct sl_parent_r
 		    !sl_str_eq(a->namespace, b->namespace) || !sl_str_eq(a->name, b->name))
 			continue;
 		if (!a->section_name.len != !b->section_name.len || !a->port != !b->port) {
-			sl_cursor_error(&at, "refers to the same parent as parentRefs[%zu]: both must "
-					     "have sectionName and port, or neither", k);
+			sl_cursor_error(&at,
+					"refers to the same parent as parentRefs[%zu]: both must "
+					"have sectionName and port, or neither",
+					k);
 			return;
 		}
 		if (sl_str_eq(a->section_name, b->section_name) && a->port == b->port) {
@@ -113,7 +117,8 @@ static void decode_backend(const struct sl_cursor *at, struct sl_backend_ref *re
 	ref->weight = 1;
 	if (!sl_cursor_is_object(at, backend_fields))
 		return;
-	(void)sl_read_str(at, "group", &sl_text_group, &ref->group); /* each of them has a default */
+	(void)sl_read_str(at, "group", &sl_text_group,
+			  &ref->group); /* each of them has a default */
 	(void)sl_read_str(at, "kind", &sl_text_kind, &ref->kind);
 	(void)sl_read_str(at, "namespace", &sl_text_dns_label, &ref->namespace);
 	(void)sl_require_str(at, "name", &sl_text_ref_name, &ref->name);
@@ -197,8 +202,9 @@ static void check_prefix(const struct sl_cursor *owner, const struct sl_route_ru
 		struct sl_cursor at = sl_cursor_item(&array, i);
 
 		if (replaces_prefix(&filters[i]))
-			sl_cursor_error(&at, "ReplacePrefixMatch needs exactly one match in the rule, "
-					     "and its path type must be PathPrefix");
+			sl_cursor_error(&at,
+					"ReplacePrefixMatch needs exactly one match in the rule, "
+					"and its path type must be PathPrefix");
 	}
 }
 
@@ -211,13 +217,15 @@ static void check_filters(const struct sl_cursor *at, const struct sl_route_rule
 		struct sl_cursor item = sl_cursor_item(&filters, i);
 
 		if (rule->filters[i].type == SL_FILTER_REDIRECT && rule->n_backend_refs)
-			sl_cursor_error(&item, "RequestRedirect cannot be used together with backendRefs");
+			sl_cursor_error(&item,
+					"RequestRedirect cannot be used together with backendRefs");
 	}
 	check_prefix(at, rule, rule->filters, rule->n_filters);
 	for (uint32_t i = 0; i < rule->n_backend_refs; i++) {
 		struct sl_cursor item = sl_cursor_item(&backends, i);
 
-		check_prefix(&item, rule, rule->backend_refs[i].filters, rule->backend_refs[i].n_filters);
+		check_prefix(&item, rule, rule->backend_refs[i].filters,
+			     rule->backend_refs[i].n_filters);
 	}
 }
 
@@ -264,8 +272,10 @@ static void check_name(const struct sl_cursor *array, struct sl_httproute *route
 	struct sl_cursor at = sl_cursor_member(&rule_at, "name");
 
 	for (size_t k = 0; k < i; k++) {
-		if (route->rules[i].name.len && sl_str_eq(route->rules[i].name, route->rules[k].name)) {
-			sl_cursor_error(&at, "must be unique in the route, rules[%zu] has it too", k);
+		if (route->rules[i].name.len &&
+		    sl_str_eq(route->rules[i].name, route->rules[k].name)) {
+			sl_cursor_error(&at, "must be unique in the route, rules[%zu] has it too",
+					k);
 			return;
 		}
 	}
@@ -280,7 +290,8 @@ static void decode_rules(const struct sl_cursor *spec, struct sl_httproute *rout
 	if (array.node && !sl_read_array(spec, "rules", MAX_RULES, &array, &n))
 		return;
 	if (n == 0)
-		sl_cursor_error(&array, "must have at least one rule; leave the field out for the default");
+		sl_cursor_error(&array,
+				"must have at least one rule; leave the field out for the default");
 	route->rules = sl_decoder_new_n(dec, struct sl_route_rule, n);
 	if (!route->rules)
 		return;
@@ -299,7 +310,8 @@ static void decode_rules(const struct sl_cursor *spec, struct sl_httproute *rout
 		n_matches += route->rules[i].n_matches;
 	}
 	if (n_matches > MAX_TOTAL_MATCHES)
-		sl_cursor_error(&array, "must have at most %d matches in all rules together, has %zu",
+		sl_cursor_error(&array,
+				"must have at most %d matches in all rules together, has %zu",
 				MAX_TOTAL_MATCHES, n_matches);
 }
 

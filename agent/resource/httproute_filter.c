@@ -5,9 +5,16 @@
 enum { MAX_FILTERS = 16, MAX_HEADERS = 16 };
 
 static const char *const filter_fields[] = {
-	"type",	      "requestHeaderModifier", "responseHeaderModifier", "requestMirror",
-	"requestRedirect", "urlRewrite",       "cors",			 "externalAuth",
-	"extensionRef",	   NULL,
+	"type",
+	"requestHeaderModifier",
+	"responseHeaderModifier",
+	"requestMirror",
+	"requestRedirect",
+	"urlRewrite",
+	"cors",
+	"externalAuth",
+	"extensionRef",
+	NULL,
 };
 
 /* The types of the API, each with the member that it needs and no other type may have. */
@@ -37,9 +44,9 @@ static const char *const header_fields[] = {"name", "value", NULL};
  */
 static bool is_framing(struct sl_str name)
 {
-	static const char *const names[] = {"connection", "content-length", "keep-alive",
-					    "proxy-connection", "te", "trailer", "transfer-encoding",
-					    "upgrade", "http2-settings"};
+	static const char *const names[] = {
+		"connection", "content-length",	   "keep-alive", "proxy-connection", "te",
+		"trailer",    "transfer-encoding", "upgrade",	 "http2-settings"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (sl_str_ieq(name, sl_str_from(names[i])))
@@ -72,7 +79,8 @@ static void check_name(const struct sl_cursor *at, const struct sl_header_modifi
 	if (name.len == 0)
 		return; /* reported already */
 	if (is_framing(name))
-		sl_cursor_error(at, "header \"%.*s\" belongs to the connection and cannot be modified",
+		sl_cursor_error(at,
+				"header \"%.*s\" belongs to the connection and cannot be modified",
 				SL_STR_ARG(name));
 	if (names_header(m, name))
 		sl_cursor_error(at, "a filter can have only one action for header \"%.*s\"",
@@ -99,7 +107,8 @@ static void decode_values(const struct sl_cursor *at, const char *key, struct sl
 			continue;
 		(void)sl_require_str(&item, "name", &sl_text_token, &v.name);
 		(void)sl_require_str(&item, "value", &sl_text_header_value, &v.value);
-		v.value = sl_str_trim(v.value); /* it could not be told from the padding on the wire */
+		v.value = sl_str_trim(
+			v.value); /* it could not be told from the padding on the wire */
 		check_name(&item, m, v.name);
 		(*list)[(*n)++] = v;
 	}
@@ -132,7 +141,8 @@ static void decode_headers(const struct sl_cursor *filter, const char *key,
 
 /* ---- redirect and rewrite ---- */
 
-static const char *const redirect_fields[] = {"scheme", "hostname", "path", "port", "statusCode", NULL};
+static const char *const redirect_fields[] = {"scheme", "hostname",   "path",
+					      "port",	"statusCode", NULL};
 static const char *const rewrite_fields[] = {"hostname", "path", NULL};
 static const char *const path_fields[] = {"type", "replaceFullPath", "replacePrefixMatch", NULL};
 static const char *const path_types[] = {"ReplaceFullPath", "ReplacePrefixMatch", NULL};
@@ -152,8 +162,8 @@ static void decode_path(const struct sl_cursor *owner, struct sl_path_modifier *
 	if (!sl_read_enum(&at, "type", path_types, &type))
 		return;
 	path->type = type == 0 ? SL_PATH_REPLACE_FULL : SL_PATH_REPLACE_PREFIX;
-	(void)sl_require_str(&at, members[type], type == 0 ? &sl_text_path_full : &sl_text_path_prefix,
-			     &path->value);
+	(void)sl_require_str(&at, members[type],
+			     type == 0 ? &sl_text_path_full : &sl_text_path_prefix, &path->value);
 	if (sl_cursor_has(&at, members[!type])) {
 		struct sl_cursor other = sl_cursor_member(&at, members[!type]);
 
@@ -207,7 +217,9 @@ static void init_filter(struct sl_filter_spec *f)
 	*f = (struct sl_filter_spec){
 		.type = SL_FILTER_UNSUPPORTED,
 		.type_name = SL_STR(""),
-		.redirect = {.scheme = SL_STR(""), .hostname = SL_STR(""), .path = {.value = SL_STR("")}},
+		.redirect = {.scheme = SL_STR(""),
+			     .hostname = SL_STR(""),
+			     .path = {.value = SL_STR("")}},
 		.rewrite = {.hostname = SL_STR(""), .path = {.value = SL_STR("")}},
 	};
 }
@@ -279,7 +291,8 @@ static void decode_filter(const struct sl_cursor *at, struct sl_filter_spec *f)
 }
 
 /* Each type once, and not a redirect together with a rewrite. */
-static void check_combination(const struct sl_cursor *array, const struct sl_filter_spec *list, size_t n)
+static void check_combination(const struct sl_cursor *array, const struct sl_filter_spec *list,
+			      size_t n)
 {
 	bool seen[SL_FILTER_UNSUPPORTED + 1] = {false};
 
@@ -294,7 +307,8 @@ static void check_combination(const struct sl_cursor *array, const struct sl_fil
 					       SL_STR_ARG(list[i].type_name));
 		else if ((type == SL_FILTER_REDIRECT && seen[SL_FILTER_REWRITE]) ||
 			 (type == SL_FILTER_REWRITE && seen[SL_FILTER_REDIRECT]))
-			sl_cursor_incompatible(&at, "RequestRedirect and URLRewrite cannot be used together");
+			sl_cursor_incompatible(
+				&at, "RequestRedirect and URLRewrite cannot be used together");
 		seen[type] = true;
 	}
 }

@@ -60,8 +60,8 @@ static void warn_duplicate(const struct sl_cursor *at, const struct sl_name_matc
 }
 
 static void decode_names(const struct sl_cursor *match_at, const char *key,
-			 const struct sl_text_type *value_type, bool fold, struct sl_name_match **ret,
-			 uint32_t *ret_n)
+			 const struct sl_text_type *value_type, bool fold,
+			 struct sl_name_match **ret, uint32_t *ret_n)
 {
 	struct sl_name_match *list;
 	struct sl_cursor array;
@@ -106,7 +106,8 @@ static void decode_match(const struct sl_cursor *at, struct sl_route_match *matc
 	decode_path(at, match);
 	if (sl_read_enum(at, "method", methods, &method))
 		match->method = sl_str_from(methods[method]);
-	decode_names(at, "headers", &sl_text_header_match, true, &match->headers, &match->n_headers);
+	decode_names(at, "headers", &sl_text_header_match, true, &match->headers,
+		     &match->n_headers);
 	decode_names(at, "queryParams", &sl_text_query_match, false, &match->queries,
 		     &match->n_queries);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * One decoder per kind, and the steps that kinds share. Each reads below root into dec->object (whose
- * metadata is filled in already) and reports through the cursor. Private to this folder.
+ * One decoder per kind, and the steps that kinds share. Each reads below root into dec->object
+ * (whose metadata is filled in already) and reports through the cursor. Private to this folder.
  */
 #include "resource/cursor.h"
 

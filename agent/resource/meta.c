@@ -2,9 +2,22 @@
 #include "resource/kinds.h"
 
 static const char *const meta_fields[] = {
-	"name", "generateName", "namespace", "labels", "annotations", "uid", "creationTimestamp",
-	"generation", "resourceVersion", "managedFields", "ownerReferences", "finalizers",
-	"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", NULL,
+	"name",
+	"generateName",
+	"namespace",
+	"labels",
+	"annotations",
+	"uid",
+	"creationTimestamp",
+	"generation",
+	"resourceVersion",
+	"managedFields",
+	"ownerReferences",
+	"finalizers",
+	"deletionTimestamp",
+	"deletionGracePeriodSeconds",
+	"selfLink",
+	NULL,
 };
 
 static const struct sl_text_type uid_type = {0, 256, NULL, "text"};
@@ -29,7 +42,7 @@ static void decode_labels(const struct sl_cursor *meta, const char *key, struct 
 	labels = sl_decoder_new_n(dec, struct sl_label, json_object_size(at.node));
 	if (!labels)
 		return;
-	json_object_foreach(at.node, name, value) {
+	json_object_foreach (at.node, name, value) {
 		struct sl_cursor item = {.dec = dec, .up = &at, .node = value, .key = name};
 
 		if (!sl_cursor_str(&item, &sl_text_any, &labels[n].value))
@@ -79,7 +92,7 @@ bool sl_decode_meta(const struct sl_cursor *root, const struct sl_text_type *nam
 	identified = sl_require_str(&at, "name", name_type, &meta->name);
 	if (!cluster_scoped && sl_cursor_has(&at, "namespace"))
 		identified &= sl_read_str(&at, "namespace", &sl_text_dns_label, &meta->namespace);
-	(void)sl_read_str(&at, "uid", &uid_type, &meta->uid); /* optional */
+	(void)sl_read_str(&at, "uid", &uid_type, &meta->uid);		       /* optional */
 	(void)sl_read_int(&at, "generation", 0, INT64_MAX, &meta->generation); /* optional */
 	decode_created_at(&at, &meta->created_at);
 	decode_labels(&at, "labels", &meta->labels, &meta->n_labels);

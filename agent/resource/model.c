@@ -98,7 +98,8 @@ static int compare(const void *a, const void *b)
 	return r ? r : sl_str_cmp(x->meta.name, y->meta.name);
 }
 
-int sl_model_list(const struct sl_model *m, enum sl_kind kind, struct sl_object ***ret, size_t *ret_n)
+int sl_model_list(const struct sl_model *m, enum sl_kind kind, struct sl_object ***ret,
+		  size_t *ret_n)
 {
 	struct sl_object **list, *o;
 	size_t n = 0, pos = 0;

@@ -27,11 +27,11 @@ struct sl_label {
 };
 
 struct sl_meta {
-	struct sl_str namespace; /* empty for cluster-scoped kinds; "default" when a file names none */
+	struct sl_str namespace; /* empty for cluster-scoped kinds; "default" when none is named */
 	struct sl_str name;
 	struct sl_str uid;
-	int64_t created_at; /* creationTimestamp, seconds since the epoch; INT64_MAX when absent (sorts
-			       as youngest) */
+	int64_t created_at; /* creationTimestamp, seconds since the epoch; INT64_MAX when absent
+			       (sorts as youngest) */
 	int64_t generation; /* 0 when absent */
 	struct sl_label *labels, *annotations;
 	uint32_t n_labels, n_annotations;
@@ -45,9 +45,10 @@ struct sl_object {
 	unsigned refs; /* not atomic: objects stay in the control thread */
 	struct sl_arena arena;
 	struct sl_meta meta;
-	struct sl_str key; /* "namespace/name", in the arena; filled in by the first sl_model_put() */
+	struct sl_str key; /* "namespace/name"; made by the first sl_model_put() */
 };
-/* A zeroed object of the kind's type with one reference; its decoder fills it. Returns 0 or -ENOMEM. */
+/* A zeroed object of the kind's type with one reference; its decoder fills it. Returns 0 or
+ * -ENOMEM. */
 int sl_object_new(enum sl_kind kind, struct sl_object **ret);
 struct sl_object *sl_object_ref(struct sl_object *o);
 /* Accepts NULL, returns NULL. */
@@ -76,7 +77,12 @@ struct sl_service_port {
 	uint16_t target_port;		/* set when targetPort is a number (default: port) */
 };
 
-enum sl_service_type { SL_SERVICE_CLUSTERIP, SL_SERVICE_NODEPORT, SL_SERVICE_LOADBALANCER, SL_SERVICE_EXTERNALNAME };
+enum sl_service_type {
+	SL_SERVICE_CLUSTERIP,
+	SL_SERVICE_NODEPORT,
+	SL_SERVICE_LOADBALANCER,
+	SL_SERVICE_EXTERNALNAME
+};
 
 struct sl_service {
 	struct sl_object object;
@@ -127,10 +133,11 @@ struct sl_pod {
 
 struct sl_parent_ref {
 	struct sl_str group, kind; /* defaults filled in */
-	bool has_group, has_kind, has_namespace; /* written by the user: status repeats the reference as written */
+	/* Written by the user: status repeats the reference as written. */
+	bool has_group, has_kind, has_namespace;
 	struct sl_str namespace, name; /* namespace: default is the route's */
-	struct sl_str section_name; /* empty: none */
-	uint16_t port; /* 0: none */
+	struct sl_str section_name;    /* empty: none */
+	uint16_t port;		       /* 0: none */
 };
 
 enum sl_value_match { SL_VALUE_EXACT, SL_VALUE_REGEX };
@@ -143,8 +150,8 @@ struct sl_name_match { /* header or query parameter */
 
 struct sl_route_match {
 	enum sl_path_match path_type;
-	struct sl_str path; /* as written; default "/" */
-	struct sl_str method; /* empty: any */
+	struct sl_str path;			 /* as written; default "/" */
+	struct sl_str method;			 /* empty: any */
 	struct sl_name_match *headers, *queries; /* as written, duplicates included */
 	uint32_t n_headers, n_queries;
 };
@@ -176,7 +183,7 @@ enum sl_filter_type {
 
 struct sl_filter_spec {
 	enum sl_filter_type type;
-	struct sl_str type_name; /* as written */
+	struct sl_str type_name;	   /* as written */
 	struct sl_header_modifier headers; /* *_HEADERS */
 	struct {
 		struct sl_str scheme;	/* empty: the request's */
@@ -193,7 +200,7 @@ struct sl_filter_spec {
 
 struct sl_backend_ref {
 	struct sl_str group, kind, namespace, name; /* defaults filled in */
-	uint16_t port; /* 0: not written */
+	uint16_t port;				    /* 0: not written */
 	uint32_t weight;
 	struct sl_filter_spec *filters;
 	uint32_t n_filters;
@@ -203,7 +210,7 @@ struct sl_backend_ref {
 #define SL_DURATION_UNSET UINT64_MAX
 
 struct sl_route_rule {
-	struct sl_str name; /* empty: none */
+	struct sl_str name;		/* empty: none */
 	struct sl_route_match *matches; /* at least one: the default is written in */
 	uint32_t n_matches;
 	struct sl_filter_spec *filters;
@@ -211,8 +218,9 @@ struct sl_route_rule {
 	struct sl_backend_ref *backend_refs;
 	uint32_t n_backend_refs;
 	uint64_t request_timeout_ns, backend_request_timeout_ns;
-	/* Why the rule cannot be used (field path and message), NULL when it can: a bad value costs its
-	 * rule, not the route (PartiallyInvalid). reason is UnsupportedValue or IncompatibleFilters. */
+	/* Why the rule cannot be used (field path and message), NULL when it can: a bad value costs
+	 * its rule, not the route (PartiallyInvalid). reason is UnsupportedValue or
+	 * IncompatibleFilters. */
 	struct sl_rule_error {
 		struct sl_str field, message;
 		const char *reason;

@@ -4,17 +4,34 @@
 enum { MAX_PORTS = 1000, MAX_CLUSTER_IPS = 2 };
 
 static const char *const spec_fields[] = {
-	"allocateLoadBalancerNodePorts", "clusterIP", "clusterIPs", "externalIPs", "externalName",
-	"externalTrafficPolicy", "healthCheckNodePort", "internalTrafficPolicy", "ipFamilies",
-	"ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges", "ports",
-	"publishNotReadyAddresses", "selector", "sessionAffinity", "sessionAffinityConfig",
-	"trafficDistribution", "type", NULL,
+	"allocateLoadBalancerNodePorts",
+	"clusterIP",
+	"clusterIPs",
+	"externalIPs",
+	"externalName",
+	"externalTrafficPolicy",
+	"healthCheckNodePort",
+	"internalTrafficPolicy",
+	"ipFamilies",
+	"ipFamilyPolicy",
+	"loadBalancerClass",
+	"loadBalancerIP",
+	"loadBalancerSourceRanges",
+	"ports",
+	"publishNotReadyAddresses",
+	"selector",
+	"sessionAffinity",
+	"sessionAffinityConfig",
+	"trafficDistribution",
+	"type",
+	NULL,
 };
 
-static const char *const port_fields[] = {"name", "port", "protocol", "appProtocol", "targetPort",
-					  "nodePort", NULL};
+static const char *const port_fields[] = {"name",	"port",	    "protocol", "appProtocol",
+					  "targetPort", "nodePort", NULL};
 
-static const char *const type_names[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName", NULL};
+static const char *const type_names[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName",
+					 NULL};
 static const char *const protocol_names[] = {"TCP", "UDP", "SCTP", NULL};
 
 static const struct sl_text_type port_name_type = {1, 63, NULL, "text"};
@@ -59,7 +76,8 @@ static void decode_port(const struct sl_cursor *at, bool needs_name, struct sl_s
 	decode_target_port(at, port);
 }
 
-static void check_unique(const struct sl_cursor *ports_at, const struct sl_service_port *ports, size_t i)
+static void check_unique(const struct sl_cursor *ports_at, const struct sl_service_port *ports,
+			 size_t i)
 {
 	struct sl_cursor at = sl_cursor_item(ports_at, i);
 
@@ -70,7 +88,8 @@ static void check_unique(const struct sl_cursor *ports_at, const struct sl_servi
 			return;
 		}
 		if (ports[i].name.len && sl_str_eq(ports[k].name, ports[i].name)) {
-			sl_cursor_error(&at, "port name \"%.*s\" appears twice", SL_STR_ARG(ports[i].name));
+			sl_cursor_error(&at, "port name \"%.*s\" appears twice",
+					SL_STR_ARG(ports[i].name));
 			return;
 		}
 	}
@@ -128,7 +147,8 @@ static void decode_cluster_ips(const struct sl_cursor *spec, struct sl_service *
 
 			decode_cluster_ip(&at, svc);
 		}
-		if (json_is_string(first.node) && !json_equal(first.node, json_array_get(array.node, 0)))
+		if (json_is_string(first.node) &&
+		    !json_equal(first.node, json_array_get(array.node, 0)))
 			sl_cursor_error(&first, "must be the same as the first of clusterIPs");
 	} else {
 		decode_cluster_ip(&first, svc);

@@ -203,23 +203,26 @@ const struct sl_text_type sl_text_any = {0, UINT32_MAX, NULL, "text"};
 const struct sl_text_type sl_text_dns_label = {1, 63, is_dns_label, "a DNS label (" DNS_FORM ")"};
 const struct sl_text_type sl_text_optional_label = {0, 63, is_optional_label,
 						    "empty or a DNS label (" DNS_FORM ")"};
-const struct sl_text_type sl_text_subdomain = {1, 253, is_subdomain,
-					       "a DNS subdomain (" DNS_FORM ", parts separated by \".\")"};
+const struct sl_text_type sl_text_subdomain = {
+	1, 253, is_subdomain, "a DNS subdomain (" DNS_FORM ", parts separated by \".\")"};
 const struct sl_text_type sl_text_ref_name = {1, 253, NULL, "text"};
-const struct sl_text_type sl_text_group = {0, 253, is_group,
-					   "empty or a DNS subdomain (" DNS_FORM ", parts separated by \".\")"};
+const struct sl_text_type sl_text_group = {
+	0, 253, is_group, "empty or a DNS subdomain (" DNS_FORM ", parts separated by \".\")"};
 const struct sl_text_type sl_text_kind = {1, 63, is_kind, "a kind (letters, digits and \"-\")"};
-const struct sl_text_type sl_text_hostname = {1, 253, is_subdomain,
-					      "a host name without port (" DNS_FORM ", parts separated by \".\")"};
+const struct sl_text_type sl_text_hostname = {
+	1, 253, is_subdomain, "a host name without port (" DNS_FORM ", parts separated by \".\")"};
 const struct sl_text_type sl_text_wildcard_hostname = {
 	1, 253, is_wildcard_hostname, "a host name without port, or \"*.\" and a host name"};
-const struct sl_text_type sl_text_token = {1, 256, is_token, "a name as HTTP headers have them (an RFC 9110 token)"};
+const struct sl_text_type sl_text_token = {1, 256, is_token,
+					   "a name as HTTP headers have them (an RFC 9110 token)"};
 const struct sl_text_type sl_text_header_value = {1, 4096, is_header_value,
 						  "a header value without control characters"};
 const struct sl_text_type sl_text_header_match = {1, 4096, NULL, "text"};
 const struct sl_text_type sl_text_query_match = {1, 1024, NULL, "text"};
 const struct sl_text_type sl_text_path_match = {0, 1024, NULL, "text"};
-const struct sl_text_type sl_text_path_full = {0, 1024, is_path_full,
-					       "a path that starts with \"/\" and has only RFC 3986 path characters"};
+const struct sl_text_type sl_text_path_full = {
+	0, 1024, is_path_full,
+	"a path that starts with \"/\" and has only RFC 3986 path characters"};
 const struct sl_text_type sl_text_path_prefix = {
-	0, 1024, is_path_prefix, "empty, or a path that starts with \"/\" and has only RFC 3986 path characters"};
+	0, 1024, is_path_prefix,
+	"empty, or a path that starts with \"/\" and has only RFC 3986 path characters"};

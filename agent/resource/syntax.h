@@ -13,22 +13,22 @@ struct sl_text_type {
 	const char *expected;		/* "a lower-case DNS label, ..." */
 };
 
-extern const struct sl_text_type sl_text_any;	      /* no limit */
-extern const struct sl_text_type sl_text_dns_label;   /* RFC 1123, at most 63 */
-extern const struct sl_text_type sl_text_optional_label; /* the same, or empty */
-extern const struct sl_text_type sl_text_subdomain;   /* RFC 1123, at most 253: object and section names */
-extern const struct sl_text_type sl_text_ref_name;    /* a reference's name: 1 to 253, any */
-extern const struct sl_text_type sl_text_group;	      /* empty for the core group, or a subdomain */
-extern const struct sl_text_type sl_text_kind;	      /* letters, digits, "-", at most 63 */
-extern const struct sl_text_type sl_text_hostname;    /* a precise host name */
+extern const struct sl_text_type sl_text_any;		    /* no limit */
+extern const struct sl_text_type sl_text_dns_label;	    /* RFC 1123, at most 63 */
+extern const struct sl_text_type sl_text_optional_label;    /* the same, or empty */
+extern const struct sl_text_type sl_text_subdomain;	    /* RFC 1123, at most 253 */
+extern const struct sl_text_type sl_text_ref_name;	    /* a reference's: 1 to 253, any */
+extern const struct sl_text_type sl_text_group;		    /* empty (core), or a subdomain */
+extern const struct sl_text_type sl_text_kind;		    /* letters, digits, "-", at most 63 */
+extern const struct sl_text_type sl_text_hostname;	    /* a precise host name */
 extern const struct sl_text_type sl_text_wildcard_hostname; /* also "*." before it */
-extern const struct sl_text_type sl_text_token;	      /* RFC 9110 token, at most 256: header and query names */
-extern const struct sl_text_type sl_text_header_value;	    /* what may be sent: at most 4096, no control characters */
-extern const struct sl_text_type sl_text_header_match;	    /* 1 to 4096, any */
-extern const struct sl_text_type sl_text_query_match;	    /* 1 to 1024, any */
-extern const struct sl_text_type sl_text_path_match;	    /* at most 1024, see sl_path_problem() */
-extern const struct sl_text_type sl_text_path_full;	    /* a replacement: "/" and path characters */
-extern const struct sl_text_type sl_text_path_prefix;	    /* the same, or empty */
+extern const struct sl_text_type sl_text_token;		    /* RFC 9110, at most 256 */
+extern const struct sl_text_type sl_text_header_value; /* no control characters, at most 4096 */
+extern const struct sl_text_type sl_text_header_match; /* 1 to 4096, any */
+extern const struct sl_text_type sl_text_query_match;  /* 1 to 1024, any */
+extern const struct sl_text_type sl_text_path_match;   /* at most 1024: sl_path_problem() */
+extern const struct sl_text_type sl_text_path_full;    /* "/" and path characters */
+extern const struct sl_text_type sl_text_path_prefix;  /* the same, or empty */
 
 /* Number of characters of valid UTF-8. */
 size_t sl_text_length(struct sl_str s);
@@ -37,6 +37,6 @@ size_t sl_text_length(struct sl_str s);
  * or NULL when it can. */
 const char *sl_path_problem(struct sl_str s);
 
-/* User text for a message: in double quotes, shortened, control characters replaced. Returns out. */
+/* User text for a message: quoted, shortened, control characters replaced. Returns out. */
 #define SL_QUOTE_TEXT 72
 const char *sl_quote(struct sl_str s, char out[SL_QUOTE_TEXT]);

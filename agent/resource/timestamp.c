@@ -84,6 +84,7 @@ int sl_timestamp_parse(struct sl_str s, int64_t *ret)
 	if (take_offset(s, pos, &offset) || month < 1 || month > 12 || day < 1 ||
 	    day > days_in_month(year, month) || hour > 23 || minute > 59 || second > 60)
 		return -EINVAL;
-	*ret = days_since_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
+	*ret = days_since_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
+	       offset;
 	return 0;
 }

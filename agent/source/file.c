@@ -10,9 +10,6 @@
 #include "resource/decode.h"
 #include "source/yaml.h"
 
-SL_DEFINE_CLEANUP(struct sl_yaml *, sl_yaml_free)
-SL_DEFINE_CLEANUP(struct sl_yaml_doc *, sl_yaml_doc_free)
-
 /* ---- content ---- */
 
 static void content_deinit(struct sl_file_content *c)
@@ -134,7 +131,7 @@ static int read_document(struct reading *rd, json_t *root)
 	if (!is_text(root, "kind", "List") || !is_text(root, "apiVersion", "v1") ||
 	    !json_is_array(items))
 		return read_object(rd, root);
-	json_array_foreach(items, i, item) {
+	json_array_foreach (items, i, item) {
 		r = read_object(rd, item);
 		if (r)
 			return r;
@@ -167,7 +164,8 @@ static int keep_all(struct sl_file *f, uint32_t line, const char *message)
 	sl_diags_add(&diags, &diag, "%s", message);
 	if (f->content.n) {
 		diag.severity = SL_SEVERITY_WARNING;
-		sl_diags_add(&diags, &diag, "the %zu objects that this file gave before stay in force",
+		sl_diags_add(&diags, &diag,
+			     "the %zu objects that this file gave before stay in force",
 			     f->content.n);
 	}
 	sl_diags_deinit(&f->content.diags);
@@ -188,7 +186,8 @@ int sl_file_parse(struct sl_file *f, struct sl_str text)
 	if (r)
 		return r;
 	r = read_documents(&rd, yaml, &err);
-	/* Somebody broke an object so badly that it cannot be told which one: it must not vanish. */
+	/* Somebody broke an object so badly that it cannot be told which one: it must not vanish.
+	 */
 	if (r == 0 && rd.nameless)
 		r = content_keep_missing(&rd.content, &f->content);
 	if (r) {

@@ -42,9 +42,9 @@ struct sl_file *sl_file_free(struct sl_file *f);
 
 enum { SL_FILE_SAME = 1 };
 /*
- * Read the file at full_path if it is not what it was. A text that does not parse leaves the objects of the last one
- * that did; an invalid object leaves its last valid version; both are errors in content.diags. Returns 0,
- * SL_FILE_SAME, or -ENOMEM (as if nothing had been read).
+ * Read the file at full_path if it is not what it was. A text that does not parse leaves the
+ * objects of the last one that did; an invalid object leaves its last valid version; both are
+ * errors in content.diags. Returns 0, SL_FILE_SAME, or -ENOMEM (as if nothing had been read).
  */
 int sl_file_load(struct sl_file *f, const char *full_path);
 /* Decode a text as the file's new content; sl_file_load() without the reading. 0 or -ENOMEM. */

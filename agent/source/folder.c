@@ -15,12 +15,12 @@
 #define QUIET_NS    (20 * SL_NS_PER_MS)
 #define MAX_WAIT_NS SL_NS_PER_S
 /* After an error that may pass. */
-#define RETRY_NS    SL_NS_PER_S
+#define RETRY_NS SL_NS_PER_S
 
 /* A folder of the tree under its watch descriptor. */
 struct watched {
 	int wd;
-	bool seen; /* in the scan that is going on */
+	bool seen;  /* in the scan that is going on */
 	char rel[]; /* "" for the root */
 };
 
@@ -44,8 +44,8 @@ struct sl_folder {
 
 /* Not IN_OPEN or IN_ACCESS: reading the files ourselves must not wake us. */
 enum {
-	FOLDER_EVENTS = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE |
-			IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF,
+	FOLDER_EVENTS = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO |
+			IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF,
 	ENTRY_EVENTS = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE,
 };
 
@@ -55,7 +55,8 @@ static int watch_folder(void *arg, const char *rel, const char *path)
 	struct sl_folder *f = arg;
 	size_t len = strlen(rel);
 	struct watched *w, *old;
-	int wd = inotify_add_watch(f->inotify_fd, path, FOLDER_EVENTS | IN_ONLYDIR | IN_EXCL_UNLINK);
+	int wd =
+		inotify_add_watch(f->inotify_fd, path, FOLDER_EVENTS | IN_ONLYDIR | IN_EXCL_UNLINK);
 	int r;
 
 	if (wd < 0)
@@ -93,7 +94,8 @@ static void watch_parent(struct sl_folder *f)
 	if (!slash)
 		n = snprintf(path, sizeof(path), ".");
 	else
-		n = snprintf(path, sizeof(path), "%.*s/", (int)(slash - f->store.root), f->store.root);
+		n = snprintf(path, sizeof(path), "%.*s/", (int)(slash - f->store.root),
+			     f->store.root);
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return;
 	f->parent_wd = inotify_add_watch(f->inotify_fd, path, ENTRY_EVENTS | IN_ONLYDIR);
@@ -141,8 +143,9 @@ static int load(struct sl_folder *f, bool force)
 		sl_timer_arm(f->loop, &f->timer, f->store.retry_ns);
 	if (r == SL_STORE_SAME && !force)
 		return 0;
-	sl_info("configuration loaded path=\"%s\" files=%zu documents=%zu errors=%zu", f->store.root,
-		f->store.report.n_files, f->store.report.n_documents, f->store.diags.n_errors);
+	sl_info("configuration loaded path=\"%s\" files=%zu documents=%zu errors=%zu",
+		f->store.root, f->store.report.n_files, f->store.report.n_documents,
+		f->store.diags.n_errors);
 	f->fn(f->arg, f->store.model, &f->store.report);
 	return 0;
 }
@@ -170,7 +173,8 @@ static void schedule(struct sl_folder *f)
 /* ---- events ---- */
 
 /* A file was written to, closed, replaced, or removed. */
-static void on_file_event(struct sl_folder *f, const struct watched *w, const struct inotify_event *e)
+static void on_file_event(struct sl_folder *f, const struct watched *w,
+			  const struct inotify_event *e)
 {
 	char path[PATH_MAX];
 	struct sl_file *file;

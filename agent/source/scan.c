@@ -95,7 +95,8 @@ static int visit(struct scan *s, const char *name, unsigned depth)
 
 	if (s->n_entries == MAX_ENTRIES) {
 		if (!s->full)
-			s->sink->on_problem(s->sink->arg, rel_of(s), "too many files, the rest is ignored");
+			s->sink->on_problem(s->sink->arg, rel_of(s),
+					    "too many files, the rest is ignored");
 		s->full = true;
 		return 0;
 	}

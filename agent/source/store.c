@@ -65,7 +65,8 @@ static void on_problem(void *arg, const char *rel, const char *message)
 	char text[256];
 
 	s->incomplete = true;
-	(void)snprintf(text, sizeof(text), "%s; what was read there before stays in force", message);
+	(void)snprintf(text, sizeof(text), "%s; what was read there before stays in force",
+		       message);
 	add_problem(s, SL_SEVERITY_ERROR, rel, text);
 }
 
@@ -78,7 +79,8 @@ static int on_folder(void *arg, const char *rel, const char *path)
 	if (r == -ENOMEM)
 		return r;
 	if (r && r != -ENOENT && r != -ENOTDIR) {
-		(void)snprintf(text, sizeof(text), "cannot be watched, it is looked at from time to time: %s",
+		(void)snprintf(text, sizeof(text),
+			       "cannot be watched, it is looked at from time to time: %s",
 			       sl_strerror(r));
 		add_problem(s, SL_SEVERITY_WARNING, rel, text);
 		s->retry_ns = s->now_ns + SL_NS_PER_S;
@@ -190,8 +192,8 @@ static int sort_files(const struct sl_store *s, struct assembly *as)
 	return 0;
 }
 
-static void report_twice(struct assembly *as, const struct sl_file *f, const struct sl_object *second,
-			 const struct sl_object *first)
+static void report_twice(struct assembly *as, const struct sl_file *f,
+			 const struct sl_object *second, const struct sl_object *first)
 {
 	char label[SL_OBJECT_LABEL];
 	struct sl_diag diag = {
@@ -201,7 +203,8 @@ static void report_twice(struct assembly *as, const struct sl_file *f, const str
 		.object = sl_str_from(sl_object_label(second, label)),
 	};
 
-	sl_diags_add(&as->diags, &diag, "described before in %.*s line %u, which counts; this one is ignored",
+	sl_diags_add(&as->diags, &diag,
+		     "described before in %.*s line %u, which counts; this one is ignored",
 		     SL_STR_ARG(first->meta.file), (unsigned)first->meta.line);
 }
 
@@ -265,7 +268,8 @@ static void copy_diags(struct sl_diags *to, const struct sl_diags *from)
 	to->n_errors = before + from->n_errors; /* with those that were dropped */
 }
 
-/* Within one line in the order in which they were found: items of one list keep their order in memory. */
+/* Within one line in the order in which they were found: items of one list keep their order in
+ * memory. */
 static int compare_diags(const void *a, const void *b)
 {
 	const struct sl_diag *x = a, *y = b;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * All files of a folder and the model that they make together. Knows nothing of watching: the folder
- * says when to look again. Private to this folder. Thread: control.
+ * All files of a folder and the model that they make together. Knows nothing of watching: the
+ * folder says when to look again. Private to this folder. Thread: control.
  */
 #include "resource/model.h"
 #include "source/file.h"
@@ -12,8 +12,8 @@ struct sl_store {
 	char *root;
 	struct sl_map files; /* by path relative to root */
 
-	/* Called for each folder before it is read; returns 0, or -errno when it cannot be watched, which is
-	 * reported. May be NULL. */
+	/* Called for each folder before it is read; returns 0, or -errno when it cannot be watched,
+	 * which is reported. May be NULL. */
 	int (*on_folder)(void *arg, const char *rel, const char *path);
 	void *arg;
 
@@ -22,9 +22,9 @@ struct sl_store {
 	struct sl_folder_report report;
 	uint64_t generation;
 
-	bool dirty;	     /* something changed that model does not show yet */
-	bool incomplete;     /* the last scan could not look everywhere: nothing is taken as gone */
-	uint64_t retry_ns;   /* look again then, a file is being written; 0: no need */
+	bool dirty;	   /* something changed that model does not show yet */
+	bool incomplete;   /* the last scan could not look everywhere: nothing is taken as gone */
+	uint64_t retry_ns; /* look again then, a file is being written; 0: no need */
 	struct sl_diags problems; /* of the scan itself */
 	uint64_t problems_hash;
 
@@ -32,7 +32,8 @@ struct sl_store {
 	uint64_t now_ns; /* likewise */
 };
 
-/* How long a file that is being written is left alone; a writer that takes longer is not waited for. */
+/* How long a file that is being written is left alone; a writer that takes longer is not waited
+ * for. */
 #define SL_STORE_PATIENCE_NS (10 * SL_NS_PER_S)
 
 int sl_store_init(struct sl_store *s, const char *root);
@@ -40,9 +41,10 @@ void sl_store_deinit(struct sl_store *s);
 
 enum { SL_STORE_SAME = 1 };
 /*
- * Look at the folder, read what changed (force: everything, also what is being written), and assemble model and diags anew if
- * there was a change. Returns 0, SL_STORE_SAME, or -errno (-ENOMEM: model and diags are as before, the
- * change is not forgotten; others, first load only: the folder cannot be read).
+ * Look at the folder, read what changed (force: everything, also what is being written), and
+ * assemble model and diags anew if there was a change. Returns 0, SL_STORE_SAME, or -errno
+ * (-ENOMEM: model and diags are as before, the change is not forgotten; others, first load only:
+ * the folder cannot be read).
  */
 int sl_store_load(struct sl_store *s, bool force, uint64_t now_ns);
 /* The file of that path, made if need be. 0 or -ENOMEM. */

@@ -12,8 +12,8 @@
 
 enum {
 	MAX_DEPTH = 128,
-	/* Nodes are shared, so an alias costs nothing here, but whoever walks the tree meets it anew
-	 * each time: what aliases add to one file is limited, counted in bytes. */
+	/* Nodes are shared, so an alias costs nothing here, but whoever walks the tree meets it
+	 * anew each time: what aliases add to one file is limited, counted in bytes. */
 	NODE_COST = 16,
 	MAX_EXPANSION = 4 << 20,
 };
@@ -25,7 +25,7 @@ struct node_line {
 
 struct sl_yaml_doc {
 	json_t *root;
-	json_t *held; /* keeps what was merged away, so that no address is used twice */
+	json_t *held;		 /* keeps what was merged away, so that no address is used twice */
 	struct node_line *lines; /* sorted by address */
 	size_t n_lines, cap_lines;
 };
@@ -63,11 +63,9 @@ struct sl_yaml {
 	struct frame frames[MAX_DEPTH];
 	size_t n_frames;
 	struct sl_map anchors;
-	struct sl_arena arena;	/* the anchors */
-	size_t expanded;	/* of all documents */
+	struct sl_arena arena; /* the anchors */
+	size_t expanded;       /* of all documents */
 };
-
-SL_DEFINE_CLEANUP(struct sl_yaml_doc *, sl_yaml_doc_free)
 
 /* ---- errors ---- */
 
@@ -188,7 +186,8 @@ static int add_merge(struct sl_yaml *y, struct frame *f, json_t *node, size_t li
 		json_t *item = json_array_get(node, i);
 
 		if (!json_is_object(item))
-			return bad(y, line, "the value of << must be a mapping or a list of mappings");
+			return bad(y, line,
+				   "the value of << must be a mapping or a list of mappings");
 		if (json_array_append(f->merges, item))
 			return -ENOMEM;
 	}
@@ -370,7 +369,8 @@ static int on_alias(struct sl_yaml *y, const yaml_event_t *e)
 		return bad(y, line, "nested too deep (more than %d levels)", MAX_DEPTH);
 	y->expanded += a->part.cost;
 	if (y->expanded > MAX_EXPANSION)
-		return bad(y, line, "aliases make the file too large (more than %d MiB are repeated)",
+		return bad(y, line,
+			   "aliases make the file too large (more than %d MiB are repeated)",
 			   MAX_EXPANSION >> 20);
 	json_incref(a->part.node);
 	return attach(y, a->part, line);
@@ -379,7 +379,8 @@ static int on_alias(struct sl_yaml *y, const yaml_event_t *e)
 static int on_start(struct sl_yaml *y, const yaml_event_t *e, bool mapping)
 {
 	const yaml_char_t *tag = mapping ? e->data.mapping_start.tag : e->data.sequence_start.tag;
-	const yaml_char_t *name = mapping ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
+	const yaml_char_t *name =
+		mapping ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
 	size_t line = e->start_mark.line + 1;
 	struct frame *f;
 
@@ -407,8 +408,8 @@ static int apply_merges(struct frame *f)
 	json_t *source, *value;
 	const char *key;
 
-	json_array_foreach(f->merges, i, source) {
-		json_object_foreach(source, key, value) {
+	json_array_foreach (f->merges, i, source) {
+		json_object_foreach (source, key, value) {
 			if (!json_object_get(f->part.node, key) &&
 			    json_object_set_nocheck(f->part.node, key, value))
 				return -ENOMEM;
@@ -518,7 +519,8 @@ int sl_yaml_next(struct sl_yaml *y, struct sl_yaml_doc **ret, struct sl_yaml_err
 		*ret = sl_take(y->doc);
 		reset_document(y);
 		if ((*ret)->n_lines)
-			qsort((*ret)->lines, (*ret)->n_lines, sizeof(struct node_line), compare_lines);
+			qsort((*ret)->lines, (*ret)->n_lines, sizeof(struct node_line),
+			      compare_lines);
 		return 0;
 	}
 	reset_document(y);

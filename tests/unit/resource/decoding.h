@@ -24,8 +24,8 @@ static inline void decode(const char *text, struct decoded *d)
 
 	*d = (struct decoded){0};
 	cr_assert_eq(sl_yaml_new(sl_str_from(text), &d->yaml), 0);
-	cr_assert_eq(sl_yaml_next(d->yaml, &d->doc, &err), 0, "line %u: %s\n%s", err.line, err.message,
-		     text);
+	cr_assert_eq(sl_yaml_next(d->yaml, &d->doc, &err), 0, "line %u: %s\n%s", err.line,
+		     err.message, text);
 	opts.line_arg = d->doc;
 	d->r = sl_decode_object(sl_yaml_doc_root(d->doc), &opts, &d->diags, &d->object, &d->key);
 }
@@ -38,8 +38,9 @@ static inline void decoded_free(struct decoded *d)
 	sl_yaml_free(d->yaml);
 }
 
-static inline const struct sl_diag *find_diag(const struct sl_diags *diags, enum sl_severity severity,
-					      const char *field, const char *message)
+static inline const struct sl_diag *find_diag(const struct sl_diags *diags,
+					      enum sl_severity severity, const char *field,
+					      const char *message)
 {
 	for (size_t i = 0; i < diags->n; i++) {
 		const struct sl_diag *d = &diags->items[i];
@@ -71,9 +72,10 @@ struct problem_case {
 	const char *message; /* part of it */
 };
 
-/* prefix is put before each case's text; all must give the result r and the problem with that severity. */
-static inline void check_problems(const char *prefix, const struct problem_case *cases, size_t n, int r,
-				  enum sl_severity severity)
+/* prefix is put before each case's text; all must give the result r and the problem with that
+ * severity. */
+static inline void check_problems(const char *prefix, const struct problem_case *cases, size_t n,
+				  int r, enum sl_severity severity)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct problem_case *c = &cases[i];
@@ -97,12 +99,13 @@ static inline void check_problems(const char *prefix, const struct problem_case 
 	}
 }
 
-#define check_all(prefix, cases, r, severity)                                                      \
+#define check_all(prefix, cases, r, severity) \
 	check_problems(prefix, cases, sizeof(cases) / sizeof((cases)[0]), r, severity)
 
 static inline void expect_str(struct sl_str s, const char *expected)
 {
-	cr_expect(sl_str_eqc(s, expected), "got \"%.*s\", expected \"%s\"", SL_STR_ARG(s), expected);
+	cr_expect(sl_str_eqc(s, expected), "got \"%.*s\", expected \"%s\"", SL_STR_ARG(s),
+		  expected);
 }
 
 static inline void expect_addr(const struct sl_addr *a, const char *expected)
@@ -122,7 +125,9 @@ static inline char *repeat(size_t n, const char *separator, const char *item)
 
 		cr_assert_eq(sl_buf_printf(&buf, "%s", i ? separator : ""), 0);
 		if (at)
-			cr_assert_eq(sl_buf_printf(&buf, "%.*s%zu%s", (int)(at - item), item, i, at + 1), 0);
+			cr_assert_eq(
+				sl_buf_printf(&buf, "%.*s%zu%s", (int)(at - item), item, i, at + 1),
+				0);
 		else
 			cr_assert_eq(sl_buf_printf(&buf, "%s", item), 0);
 	}

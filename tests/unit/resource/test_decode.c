@@ -15,18 +15,26 @@ Test(decode, kinds_that_are_not_ours_are_ignored)
 		{"{apiVersion: v1, kind: ConfigMap", NULL},
 		{"{apiVersion: example.org/v1, kind: HTTPRoute", NULL},
 		{"{apiVersion: discovery.k8s.io/v1, kind: Service", NULL},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute", "kind GRPCRoute is not supported"},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute", "kind TLSRoute is not supported"},
-		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: TCPRoute", "kind TCPRoute is not supported"},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute", "kind UDPRoute is not supported"},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway", "kind Gateway is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute",
+		 "kind GRPCRoute is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute",
+		 "kind TLSRoute is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: TCPRoute",
+		 "kind TCPRoute is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute",
+		 "kind UDPRoute is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway",
+		 "kind Gateway is not supported"},
 		{"{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant",
 		 "kind ReferenceGrant is not supported"},
 		{"{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy",
 		 "kind BackendTLSPolicy is not supported"},
-		{"{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XMesh", "kind XMesh is not supported"},
-		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: HTTPRoute", "version \"v1alpha2\" of kind HTTPRoute"},
-		{"{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice", "version \"v1beta1\" of kind EndpointSlice"},
+		{"{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XMesh",
+		 "kind XMesh is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: HTTPRoute",
+		 "version \"v1alpha2\" of kind HTTPRoute"},
+		{"{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice",
+		 "version \"v1beta1\" of kind EndpointSlice"},
 		{"{apiVersion: v2, kind: Service", "version \"v2\" of kind Service"},
 	};
 
@@ -41,8 +49,8 @@ Test(decode, kinds_that_are_not_ours_are_ignored)
 		cr_expect_eq(d.key.len, 0);
 		cr_expect_eq(d.diags.n, cases[i].message ? 1 : 0, "%s", text);
 		if (d.diags.n && cases[i].message)
-			cr_expect(strstr(d.diags.items[0].message.ptr, cases[i].message), "%s: %s", text,
-				  d.diags.items[0].message.ptr);
+			cr_expect(strstr(d.diags.items[0].message.ptr, cases[i].message), "%s: %s",
+				  text, d.diags.items[0].message.ptr);
 		decoded_free(&d);
 		free(text);
 	}
@@ -57,9 +65,11 @@ Test(decode, what_is_not_an_object_of_kubernetes_is_an_error)
 		{"no kind", "apiVersion: v1", "kind", 1, "required"},
 		{"null kind", "apiVersion: v1\nkind:", "kind", 1, "required"},
 		{"empty kind", "apiVersion: v1\nkind: ''", "kind", 2, "must not be empty"},
-		{"number as version", "kind: Pod\napiVersion: 1", "apiVersion", 2, "expected string"},
+		{"number as version", "kind: Pod\napiVersion: 1", "apiVersion", 2,
+		 "expected string"},
 		{"no metadata", NS, "metadata", 1, "required"},
-		{"metadata is text", NS "metadata: x", "metadata", 3, "expected object, got string"},
+		{"metadata is text", NS "metadata: x", "metadata", 3,
+		 "expected object, got string"},
 	};
 
 	check_all("", cases, SL_DECODE_INVALID, SL_SEVERITY_ERROR);
@@ -70,24 +80,28 @@ Test(decode, bad_metadata_is_an_error_of_the_object)
 	static const struct problem_case cases[] = {
 		{"no name", "metadata:\n  namespace: a", "metadata.name", 4, "required"},
 		{"empty name", "metadata: {name: ''}", "metadata.name", 3, "must not be empty"},
-		{"number", "metadata:\n  name: 7", "metadata.name", 4, "expected string, got number"},
+		{"number", "metadata:\n  name: 7", "metadata.name", 4,
+		 "expected string, got number"},
 		{"upper case", "metadata: {name: Abc}", "metadata.name", 3, "DNS subdomain"},
 		{"hyphen first", "metadata: {name: -a}", "metadata.name", 3, "DNS subdomain"},
 		{"empty label", "metadata: {name: a..b}", "metadata.name", 3, "DNS subdomain"},
 		{"slash", "metadata: {name: a/b}", "metadata.name", 3, "got \"a/b\""},
-		{"namespace with dot", "metadata: {name: a, namespace: b.c}", "metadata.namespace", 3, "DNS label"},
+		{"namespace with dot", "metadata: {name: a, namespace: b.c}", "metadata.namespace",
+		 3, "DNS label"},
 		{"empty namespace", "metadata: {name: a, namespace: ''}", "metadata.namespace", 3,
 		 "must not be empty"},
-		{"label is a number", "metadata:\n  name: a\n  labels:\n    version: 2", "metadata.labels.version",
-		 6, "expected string, got number"},
+		{"label is a number", "metadata:\n  name: a\n  labels:\n    version: 2",
+		 "metadata.labels.version", 6, "expected string, got number"},
 		{"label is a boolean", "metadata:\n  name: a\n  labels:\n    app.io/on: true",
 		 "metadata.labels[\"app.io/on\"]", 6, "expected string, got boolean"},
-		{"labels are a list", "metadata:\n  name: a\n  labels: []", "metadata.labels", 5, "expected object"},
-		{"time", "metadata: {name: a, creationTimestamp: yesterday}", "metadata.creationTimestamp", 3,
-		 "RFC 3339"},
-		{"generation", "metadata: {name: a, generation: 1.5}", "metadata.generation", 3, "expected integer"},
-		{"negative generation", "metadata: {name: a, generation: -1}", "metadata.generation", 3,
-		 "must be from 0"},
+		{"labels are a list", "metadata:\n  name: a\n  labels: []", "metadata.labels", 5,
+		 "expected object"},
+		{"time", "metadata: {name: a, creationTimestamp: yesterday}",
+		 "metadata.creationTimestamp", 3, "RFC 3339"},
+		{"generation", "metadata: {name: a, generation: 1.5}", "metadata.generation", 3,
+		 "expected integer"},
+		{"negative generation", "metadata: {name: a, generation: -1}",
+		 "metadata.generation", 3, "must be from 0"},
 	};
 
 	check_all("apiVersion: v1\nkind: Pod\n", cases, SL_DECODE_INVALID, SL_SEVERITY_ERROR);
@@ -97,9 +111,11 @@ Test(decode, metadata_is_read_and_defaulted)
 {
 	struct decoded d;
 
-	decode("\n\napiVersion: v1\nkind: Pod\nmetadata:\n  name: web.1\n  uid: u-1\n  generation: 4\n"
+	decode("\n\napiVersion: v1\nkind: Pod\nmetadata:\n  name: web.1\n  uid: u-1\n  generation: "
+	       "4\n"
 	       "  creationTimestamp: 2024-02-29T12:30:00Z\n  labels: {app: web, 'a.io/b': ''}\n"
-	       "  annotations: {note: \"hi\\nyou\"}\n  managedFields: [1]\n  ownerReferences: []\n", &d);
+	       "  annotations: {note: \"hi\\nyou\"}\n  managedFields: [1]\n  ownerReferences: []\n",
+	       &d);
 	cr_assert_eq(d.r, 0);
 	cr_expect_eq(d.diags.n, 0);
 	expect_str(d.key, "Pod/default/web.1");
@@ -123,7 +139,9 @@ Test(decode, a_namespace_belongs_to_no_namespace)
 {
 	struct decoded d;
 
-	decode(NS "metadata: {name: shop, namespace: odd, creationTimestamp: null}\nspec: {}\nstatus: {x: 1}", &d);
+	decode(NS "metadata: {name: shop, namespace: odd, creationTimestamp: null}\nspec: "
+		  "{}\nstatus: {x: 1}",
+	       &d);
 	cr_assert_eq(d.r, 0);
 	cr_expect_eq(d.diags.n, 0);
 	expect_str(d.key, "Namespace//shop");
@@ -137,8 +155,10 @@ Test(decode, unknown_fields_are_warnings)
 {
 	static const struct problem_case cases[] = {
 		{"top", "metadata: {name: a}\nspecs: {}", "specs", 4, "unknown field"},
-		{"metadata", "metadata:\n  name: a\n  lables: {}", "metadata.lables", 5, "unknown field"},
-		{"odd name", "metadata:\n  name: a\n  \"x\\ny\": {}", "metadata[\"x?y\"]", 5, "unknown field"},
+		{"metadata", "metadata:\n  name: a\n  lables: {}", "metadata.lables", 5,
+		 "unknown field"},
+		{"odd name", "metadata:\n  name: a\n  \"x\\ny\": {}", "metadata[\"x?y\"]", 5,
+		 "unknown field"},
 	};
 
 	check_all(NS, cases, 0, SL_SEVERITY_WARNING);
@@ -155,12 +175,14 @@ Test(decode, name_lengths_are_limited)
 		for (size_t over = 0; over < 2; over++) {
 			char *name = repeat(cases[i].limit + over, "", "a");
 			char *text = sl_asprintf("{apiVersion: v1, kind: %s, metadata: {name: %s}, "
-						 "spec: {clusterIP: None}}", cases[i].kind, name);
+						 "spec: {clusterIP: None}}",
+						 cases[i].kind, name);
 			const struct sl_diag *diag;
 			struct decoded d;
 
 			decode(text, &d);
-			diag = find_diag(&d.diags, SL_SEVERITY_ERROR, "metadata.name", "must have at most");
+			diag = find_diag(&d.diags, SL_SEVERITY_ERROR, "metadata.name",
+					 "must have at most");
 			cr_expect_eq(diag != NULL, over, "%s %zu", cases[i].kind, over);
 			decoded_free(&d);
 			free(text);
@@ -174,13 +196,16 @@ Test(decode, an_invalid_object_says_which_one_it_is)
 	static const struct {
 		const char *text, *key, *label;
 	} cases[] = {
-		{"{apiVersion: v1, kind: Service, metadata: {name: a, namespace: b}}", "Service/b/a", "Service b/a"},
-		{"{apiVersion: v1, kind: Service, metadata: {name: a}}", "Service/default/a", "Service default/a"},
+		{"{apiVersion: v1, kind: Service, metadata: {name: a, namespace: b}}",
+		 "Service/b/a", "Service b/a"},
+		{"{apiVersion: v1, kind: Service, metadata: {name: a}}", "Service/default/a",
+		 "Service default/a"},
 		{"{apiVersion: v1, kind: Service, metadata: {name: A}}", "", "Service default/A"},
 		{"{apiVersion: v1, kind: Service, metadata: {namespace: b}}", "", "Service"},
 		{"{apiVersion: v1, kind: Service}", "", "Service"},
 		{"{apiVersion: v1, metadata: {name: a}}", "", "default/a"},
-		{"{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: 1}}", "Namespace//a", "Namespace a"},
+		{"{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: 1}}",
+		 "Namespace//a", "Namespace a"},
 		{"[]", "", ""},
 	};
 
@@ -236,7 +261,8 @@ Test(decode, times_are_seconds_since_the_epoch)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char *text = sl_asprintf("{apiVersion: v1, kind: Pod, metadata: {name: a, "
-					 "creationTimestamp: '%s'}}", cases[i].text);
+					 "creationTimestamp: '%s'}}",
+					 cases[i].text);
 		struct decoded d;
 
 		decode(text, &d);
@@ -244,7 +270,8 @@ Test(decode, times_are_seconds_since_the_epoch)
 			cr_expect_eq(d.r, SL_DECODE_INVALID, "%s", cases[i].text);
 		} else {
 			cr_assert_eq(d.r, 0, "%s", cases[i].text);
-			cr_expect_eq(d.object->meta.created_at, cases[i].seconds, "%s", cases[i].text);
+			cr_expect_eq(d.object->meta.created_at, cases[i].seconds, "%s",
+				     cases[i].text);
 		}
 		decoded_free(&d);
 		free(text);
@@ -255,7 +282,8 @@ Test(decode, a_source_without_files_has_no_lines)
 {
 	json_error_t err;
 	json_t *root = json_loads("{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": "
-				  "{\"name\": \"a\\u0000b\"}}", JSON_ALLOW_NUL, &err);
+				  "{\"name\": \"a\\u0000b\"}}",
+				  JSON_ALLOW_NUL, &err);
 	struct sl_decode_opts opts = {0};
 	struct sl_diags diags = SL_DIAGS_INIT;
 	struct sl_object *object = NULL;
@@ -274,10 +302,13 @@ Test(decode, a_source_without_files_has_no_lines)
 Test(decode, each_allocation_may_fail)
 {
 	static const char text[] =
-		"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a, labels: {x: y}}\n"
-		"spec:\n  parentRefs: [{name: p, kind: Service, group: ''}]\n  hostnames: [a.b]\n  rules:\n"
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a, "
+		"labels: {x: y}}\n"
+		"spec:\n  parentRefs: [{name: p, kind: Service, group: ''}]\n  hostnames: [a.b]\n  "
+		"rules:\n"
 		"  - matches: [{path: {value: /a}, headers: [{name: h, value: v}]}]\n"
-		"    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: a, value: b}], "
+		"    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: "
+		"a, value: b}], "
 		"remove: [c]}}]\n    backendRefs: [{name: s, port: 80}]\n  - name: Bad\n";
 	struct sl_yaml *yaml = NULL;
 	struct sl_yaml_doc *doc = NULL;

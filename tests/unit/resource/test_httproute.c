@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include "base/clock.h"
 
-#define TYPE "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\n"
+#define TYPE                                                                              \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, " \
+	"namespace: shop}\n"
 #define SPEC TYPE "spec:\n"
 #define RULE SPEC "  rules:\n  - " /* the rule starts in line 6 */
 
@@ -23,8 +25,10 @@ Test(httproute, both_served_versions_are_read)
 	static const char *const versions[] = {"v1", "v1beta1"};
 
 	for (size_t i = 0; i < 2; i++) {
-		char *text = sl_asprintf("{apiVersion: gateway.networking.k8s.io/%s, kind: HTTPRoute, "
-					 "metadata: {name: r}, spec: {}}", versions[i]);
+		char *text =
+			sl_asprintf("{apiVersion: gateway.networking.k8s.io/%s, kind: HTTPRoute, "
+				    "metadata: {name: r}, spec: {}}",
+				    versions[i]);
 		struct decoded d;
 
 		decode(text, &d);
@@ -46,10 +50,15 @@ static void expect_default_match(const struct sl_route_rule *rule)
 
 Test(httproute, a_route_without_rules_has_the_default_one)
 {
-	static const char *const specs[] = {"{}", "{rules: null}", "{rules: [{}]}", "{rules: [{matches: []}]}",
-					    "{rules: [{matches: null}]}", "{rules: [{matches: [{}]}]}",
-					    "{rules: [{matches: [{path: {}}]}]}",
-					    "{rules: [{matches: [{path: {type: PathPrefix}, headers: []}]}]}"};
+	static const char *const specs[] = {
+		"{}",
+		"{rules: null}",
+		"{rules: [{}]}",
+		"{rules: [{matches: []}]}",
+		"{rules: [{matches: null}]}",
+		"{rules: [{matches: [{}]}]}",
+		"{rules: [{matches: [{path: {}}]}]}",
+		"{rules: [{matches: [{path: {type: PathPrefix}, headers: []}]}]}"};
 
 	for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
 		char *text = sl_asprintf(TYPE "spec: %s", specs[i]);
@@ -77,7 +86,9 @@ Test(httproute, parent_references_are_read_and_defaulted)
 	struct decoded d;
 
 	decode(SPEC "  parentRefs:\n  - {name: gw}\n"
-		    "  - {group: '', kind: Service, namespace: other, name: cart, port: 80, sectionName: http}\n", &d);
+		    "  - {group: '', kind: Service, namespace: other, name: cart, port: 80, "
+		    "sectionName: http}\n",
+	       &d);
 	cr_assert_eq(route(&d)->n_parent_refs, 2);
 	p = route(&d)->parent_refs;
 	expect_str(p[0].group, "gateway.networking.k8s.io");
@@ -107,7 +118,8 @@ Test(httproute, matches_are_read)
 		    "      queryParams:\n      - {type: Exact, name: q, value: 1&2}\n"
 		    "      - {type: RegularExpression, name: Q, value: '.*'}\n"
 		    "    - path: {type: RegularExpression, value: '/v[0-9]//#'}\n"
-		    "    - path: {value: /api/}\n", &d);
+		    "    - path: {value: /api/}\n",
+	       &d);
 	cr_assert_eq(route(&d)->rules[0].n_matches, 3);
 	cr_expect_eq(d.diags.n, 0);
 	cr_expect_eq(route(&d)->rules[0].line, 6);
@@ -136,17 +148,21 @@ Test(httproute, filters_are_read)
 	const struct sl_filter_spec *f;
 	struct decoded d;
 
-	decode(RULE "filters:\n"
-		    "    - type: RequestHeaderModifier\n      requestHeaderModifier:\n"
-		    "        set: [{name: X-A, value: ' 1 '}]\n        add: [{name: x-b, value: '2'}]\n"
-		    "        remove: [x-c, X-D]\n"
-		    "    - type: ResponseHeaderModifier\n      responseHeaderModifier: {set: [{name: host, value: h}]}\n"
-		    "    - type: URLRewrite\n      urlRewrite:\n        hostname: a.example\n"
-		    "        path: {type: ReplacePrefixMatch, replacePrefixMatch: ''}\n"
-		    "  - filters:\n    - type: RequestRedirect\n      requestRedirect:\n        scheme: https\n"
-		    "        hostname: b.example\n        port: 8443\n        statusCode: 307\n"
-		    "        path: {type: ReplaceFullPath, replaceFullPath: /x}\n"
-		    "  - filters: [{type: RequestRedirect, requestRedirect: {}}]\n", &d);
+	decode(RULE
+	       "filters:\n"
+	       "    - type: RequestHeaderModifier\n      requestHeaderModifier:\n"
+	       "        set: [{name: X-A, value: ' 1 '}]\n        add: [{name: x-b, value: '2'}]\n"
+	       "        remove: [x-c, X-D]\n"
+	       "    - type: ResponseHeaderModifier\n      responseHeaderModifier: {set: [{name: "
+	       "host, value: h}]}\n"
+	       "    - type: URLRewrite\n      urlRewrite:\n        hostname: a.example\n"
+	       "        path: {type: ReplacePrefixMatch, replacePrefixMatch: ''}\n"
+	       "  - filters:\n    - type: RequestRedirect\n      requestRedirect:\n        scheme: "
+	       "https\n"
+	       "        hostname: b.example\n        port: 8443\n        statusCode: 307\n"
+	       "        path: {type: ReplaceFullPath, replaceFullPath: /x}\n"
+	       "  - filters: [{type: RequestRedirect, requestRedirect: {}}]\n",
+	       &d);
 	cr_assert_eq(route(&d)->n_rules, 3);
 	cr_expect_eq(d.diags.n, 0);
 	f = route(&d)->rules[0].filters;
@@ -185,10 +201,12 @@ Test(httproute, backends_and_timeouts_are_read)
 	const struct sl_route_rule *rule;
 	struct decoded d;
 
-	decode(RULE "name: main\n    timeouts: {request: 10s, backendRequest: 0s}\n    backendRefs:\n"
-		    "    - {name: v1, port: 8080}\n"
-		    "    - {group: x.example, kind: Bucket, namespace: other, name: v2, weight: 0}\n"
-		    "    - {name: v3, port: 1, weight: 1000000, filters: [{type: URLRewrite, urlRewrite: {hostname: h}}]}\n",
+	decode(RULE
+	       "name: main\n    timeouts: {request: 10s, backendRequest: 0s}\n    backendRefs:\n"
+	       "    - {name: v1, port: 8080}\n"
+	       "    - {group: x.example, kind: Bucket, namespace: other, name: v2, weight: 0}\n"
+	       "    - {name: v3, port: 1, weight: 1000000, filters: [{type: URLRewrite, "
+	       "urlRewrite: {hostname: h}}]}\n",
 	       &d);
 	rule = &route(&d)->rules[0];
 	cr_expect_eq(d.diags.n, 0);
@@ -231,31 +249,44 @@ Test(httproute, errors_outside_of_rules_make_the_object_invalid)
 	static const struct problem_case cases[] = {
 		{"no spec", "", "spec", 1, "required"},
 		{"spec", "spec: []", "spec", 4, "expected object"},
-		{"parents", "spec:\n  parentRefs: x", "spec.parentRefs", 5, "expected array, got string"},
-		{"parent", "spec:\n  parentRefs:\n  - cart", "spec.parentRefs[0]", 6, "expected object"},
-		{"no name", "spec:\n  parentRefs:\n  - kind: Service", "spec.parentRefs[0].name", 6, "required"},
-		{"empty name", "spec: {parentRefs: [{name: ''}]}", "spec.parentRefs[0].name", 4, "must not be empty"},
-		{"group", "spec: {parentRefs: [{name: a, group: A}]}", "spec.parentRefs[0].group", 4,
-		 "empty or a DNS subdomain"},
-		{"kind", "spec: {parentRefs: [{name: a, kind: 1a}]}", "spec.parentRefs[0].kind", 4, "must be a kind"},
-		{"kind end", "spec: {parentRefs: [{name: a, kind: a-}]}", "spec.parentRefs[0].kind", 4, "must be a kind"},
-		{"namespace", "spec: {parentRefs: [{name: a, namespace: a.b}]}", "spec.parentRefs[0].namespace", 4,
-		 "DNS label"},
-		{"section", "spec: {parentRefs: [{name: a, sectionName: ''}]}", "spec.parentRefs[0].sectionName", 4,
+		{"parents", "spec:\n  parentRefs: x", "spec.parentRefs", 5,
+		 "expected array, got string"},
+		{"parent", "spec:\n  parentRefs:\n  - cart", "spec.parentRefs[0]", 6,
+		 "expected object"},
+		{"no name", "spec:\n  parentRefs:\n  - kind: Service", "spec.parentRefs[0].name", 6,
+		 "required"},
+		{"empty name", "spec: {parentRefs: [{name: ''}]}", "spec.parentRefs[0].name", 4,
 		 "must not be empty"},
-		{"port", "spec: {parentRefs: [{name: a, port: 65536}]}", "spec.parentRefs[0].port", 4, "must be from 1"},
-		{"same twice", "spec:\n  parentRefs:\n  - name: a\n  - {name: a, namespace: shop}", "spec.parentRefs[1]", 7,
-		 "is the same as parentRefs[0]"},
-		{"same port twice", "spec:\n  parentRefs:\n  - {name: a, port: 1}\n  - {name: a, port: 1}",
+		{"group", "spec: {parentRefs: [{name: a, group: A}]}", "spec.parentRefs[0].group",
+		 4, "empty or a DNS subdomain"},
+		{"kind", "spec: {parentRefs: [{name: a, kind: 1a}]}", "spec.parentRefs[0].kind", 4,
+		 "must be a kind"},
+		{"kind end", "spec: {parentRefs: [{name: a, kind: a-}]}", "spec.parentRefs[0].kind",
+		 4, "must be a kind"},
+		{"namespace", "spec: {parentRefs: [{name: a, namespace: a.b}]}",
+		 "spec.parentRefs[0].namespace", 4, "DNS label"},
+		{"section", "spec: {parentRefs: [{name: a, sectionName: ''}]}",
+		 "spec.parentRefs[0].sectionName", 4, "must not be empty"},
+		{"port", "spec: {parentRefs: [{name: a, port: 65536}]}", "spec.parentRefs[0].port",
+		 4, "must be from 1"},
+		{"same twice", "spec:\n  parentRefs:\n  - name: a\n  - {name: a, namespace: shop}",
 		 "spec.parentRefs[1]", 7, "is the same as parentRefs[0]"},
-		{"one without port", "spec:\n  parentRefs:\n  - {name: a, port: 1}\n  - {name: a}", "spec.parentRefs[1]",
-		 7, "or neither"},
-		{"one without section", "spec:\n  parentRefs:\n  - {name: a, sectionName: x}\n  - {name: a}",
+		{"same port twice",
+		 "spec:\n  parentRefs:\n  - {name: a, port: 1}\n  - {name: a, port: 1}",
+		 "spec.parentRefs[1]", 7, "is the same as parentRefs[0]"},
+		{"one without port", "spec:\n  parentRefs:\n  - {name: a, port: 1}\n  - {name: a}",
 		 "spec.parentRefs[1]", 7, "or neither"},
-		{"host", "spec:\n  hostnames:\n  - Example.org", "spec.hostnames[0]", 6, "must be a host name"},
-		{"host with port", "spec: {hostnames: ['a.b:80']}", "spec.hostnames[0]", 4, "must be a host name"},
-		{"host star", "spec: {hostnames: ['*']}", "spec.hostnames[0]", 4, "must be a host name"},
-		{"host null", "spec: {hostnames: [null]}", "spec.hostnames[0]", 4, "expected string, got null"},
+		{"one without section",
+		 "spec:\n  parentRefs:\n  - {name: a, sectionName: x}\n  - {name: a}",
+		 "spec.parentRefs[1]", 7, "or neither"},
+		{"host", "spec:\n  hostnames:\n  - Example.org", "spec.hostnames[0]", 6,
+		 "must be a host name"},
+		{"host with port", "spec: {hostnames: ['a.b:80']}", "spec.hostnames[0]", 4,
+		 "must be a host name"},
+		{"host star", "spec: {hostnames: ['*']}", "spec.hostnames[0]", 4,
+		 "must be a host name"},
+		{"host null", "spec: {hostnames: [null]}", "spec.hostnames[0]", 4,
+		 "expected string, got null"},
 		{"rules", "spec: {rules: {}}", "spec.rules", 4, "expected array, got object"},
 		{"no rule", "spec: {rules: []}", "spec.rules", 4, "at least one rule"},
 	};
@@ -268,7 +299,8 @@ Test(httproute, parents_that_differ_are_not_the_same)
 	struct decoded d;
 
 	decode(SPEC "  parentRefs:\n  - {name: a, port: 1}\n  - {name: a, port: 2}\n  - {name: b}\n"
-		    "  - {name: b, kind: Service, group: ''}\n  - {name: b, namespace: other}\n", &d);
+		    "  - {name: b, kind: Service, group: ''}\n  - {name: b, namespace: other}\n",
+	       &d);
 	cr_expect_eq(route(&d)->n_parent_refs, 5);
 	cr_expect_eq(d.diags.n, 0);
 	decoded_free(&d);
@@ -291,15 +323,16 @@ static void check_rule_errors(const struct problem_case *cases, size_t n, const 
 		if (rule->error) {
 			cr_expect_str_eq(rule->error->reason, reason, "%s", cases[i].name);
 			expect_str(rule->error->field, cases[i].field);
-			cr_expect(strstr(rule->error->message.ptr, cases[i].message), "%s: %s", cases[i].name,
-				  rule->error->message.ptr);
+			cr_expect(strstr(rule->error->message.ptr, cases[i].message), "%s: %s",
+				  cases[i].name, rule->error->message.ptr);
 		}
 		decoded_free(&d);
 		free(text);
 	}
 }
 
-#define check_rules(cases, reason) check_rule_errors(cases, sizeof(cases) / sizeof((cases)[0]), reason)
+#define check_rules(cases, reason) \
+	check_rule_errors(cases, sizeof(cases) / sizeof((cases)[0]), reason)
 
 Test(httproute, a_bad_match_costs_its_rule)
 {
@@ -308,38 +341,48 @@ Test(httproute, a_bad_match_costs_its_rule)
 		{"null rule", "null", "spec.rules[0]", 6, "expected object, got null"},
 		{"name", "{name: A}", "spec.rules[0].name", 6, "DNS subdomain"},
 		{"matches", "{matches: {}}", "spec.rules[0].matches", 6, "expected array"},
-		{"match", "{matches: [/a]}", "spec.rules[0].matches[0]", 6, "expected object, got string"},
+		{"match", "{matches: [/a]}", "spec.rules[0].matches[0]", 6,
+		 "expected object, got string"},
 		{"method", "{matches: [{method: get}]}", "spec.rules[0].matches[0].method", 6,
-		 "must be one of GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH, got \"get\""},
-		{"method type", "{matches: [{method: [GET]}]}", "spec.rules[0].matches[0].method", 6,
-		 "expected string, got array"},
-		{"path", "{matches: [{path: /a}]}", "spec.rules[0].matches[0].path", 6, "expected object"},
-		{"path type", "{matches: [{path: {type: Glob}}]}", "spec.rules[0].matches[0].path.type", 6,
+		 "must be one of GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH, got "
+		 "\"get\""},
+		{"method type", "{matches: [{method: [GET]}]}", "spec.rules[0].matches[0].method",
+		 6, "expected string, got array"},
+		{"path", "{matches: [{path: /a}]}", "spec.rules[0].matches[0].path", 6,
+		 "expected object"},
+		{"path type", "{matches: [{path: {type: Glob}}]}",
+		 "spec.rules[0].matches[0].path.type", 6,
 		 "must be one of PathPrefix, Exact, RegularExpression, got \"Glob\""},
-		{"value", "matches:\n    - path:\n        value: 7", "spec.rules[0].matches[0].path.value", 8,
-		 "expected string, got number"},
-		{"relative", "{matches: [{path: {value: a}}]}", "spec.rules[0].matches[0].path.value", 6,
-		 "must start with \"/\", got \"a\""},
-		{"empty", "{matches: [{path: {value: ''}}]}", "spec.rules[0].matches[0].path.value", 6,
-		 "must start with \"/\""},
-		{"two slashes", "{matches: [{path: {value: /a//b}}]}", "spec.rules[0].matches[0].path.value", 6,
-		 "must not contain \"//\""},
-		{"dot", "{matches: [{path: {value: /a/./b}}]}", "spec.rules[0].matches[0].path.value", 6, "segment \".\""},
-		{"dots", "{matches: [{path: {value: /a/../b}}]}", "spec.rules[0].matches[0].path.value", 6,
-		 "segment \"..\""},
+		{"value", "matches:\n    - path:\n        value: 7",
+		 "spec.rules[0].matches[0].path.value", 8, "expected string, got number"},
+		{"relative", "{matches: [{path: {value: a}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "must start with \"/\", got \"a\""},
+		{"empty", "{matches: [{path: {value: ''}}]}", "spec.rules[0].matches[0].path.value",
+		 6, "must start with \"/\""},
+		{"two slashes", "{matches: [{path: {value: /a//b}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "must not contain \"//\""},
+		{"dot", "{matches: [{path: {value: /a/./b}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "segment \".\""},
+		{"dots", "{matches: [{path: {value: /a/../b}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "segment \"..\""},
 		{"dot at end", "{matches: [{path: {type: Exact, value: /a/.}}]}",
 		 "spec.rules[0].matches[0].path.value", 6, "segment \".\""},
 		{"dots at end", "{matches: [{path: {type: Exact, value: /a/..}}]}",
 		 "spec.rules[0].matches[0].path.value", 6, "segment \"..\""},
-		{"slash encoded", "{matches: [{path: {value: '/a%2fb'}}]}", "spec.rules[0].matches[0].path.value", 6,
-		 "encoded slash"},
-		{"SLASH encoded", "{matches: [{path: {value: '/a%2Fb'}}]}", "spec.rules[0].matches[0].path.value", 6,
-		 "encoded slash"},
-		{"fragment", "{matches: [{path: {value: '/a#b'}}]}", "spec.rules[0].matches[0].path.value", 6, "\"#\""},
-		{"query", "{matches: [{path: {value: '/a?b'}}]}", "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
-		{"space", "{matches: [{path: {value: '/a b'}}]}", "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
-		{"percent", "{matches: [{path: {value: '/a%2'}}]}", "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
-		{"umlaut", "{matches: [{path: {value: /\xc3\xa4}}]}", "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
+		{"slash encoded", "{matches: [{path: {value: '/a%2fb'}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "encoded slash"},
+		{"SLASH encoded", "{matches: [{path: {value: '/a%2Fb'}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "encoded slash"},
+		{"fragment", "{matches: [{path: {value: '/a#b'}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "\"#\""},
+		{"query", "{matches: [{path: {value: '/a?b'}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
+		{"space", "{matches: [{path: {value: '/a b'}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
+		{"percent", "{matches: [{path: {value: '/a%2'}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
+		{"umlaut", "{matches: [{path: {value: /\xc3\xa4}}]}",
+		 "spec.rules[0].matches[0].path.value", 6, "RFC 3986"},
 		{"header name", "{matches: [{headers: [{name: 'a b', value: c}]}]}",
 		 "spec.rules[0].matches[0].headers[0].name", 6, "RFC 9110 token"},
 		{"header without name", "{matches: [{headers: [{value: c}]}]}",
@@ -349,15 +392,16 @@ Test(httproute, a_bad_match_costs_its_rule)
 		{"empty header value", "{matches: [{headers: [{name: c, value: ''}]}]}",
 		 "spec.rules[0].matches[0].headers[0].value", 6, "must not be empty"},
 		{"header type", "{matches: [{headers: [{type: Prefix, name: a, value: c}]}]}",
-		 "spec.rules[0].matches[0].headers[0].type", 6, "must be one of Exact, RegularExpression"},
+		 "spec.rules[0].matches[0].headers[0].type", 6,
+		 "must be one of Exact, RegularExpression"},
 		{"header value number", "{matches: [{headers: [{name: a, value: 1}]}]}",
 		 "spec.rules[0].matches[0].headers[0].value", 6, "expected string, got number"},
 		{"query name", "{matches: [{queryParams: [{name: 'a=', value: c}]}]}",
 		 "spec.rules[0].matches[0].queryParams[0].name", 6, "RFC 9110 token"},
 		{"query value", "{matches: [{queryParams: [{name: a, value: ''}]}]}",
 		 "spec.rules[0].matches[0].queryParams[0].value", 6, "must not be empty"},
-		{"query item", "{matches: [{queryParams: [a]}]}", "spec.rules[0].matches[0].queryParams[0]", 6,
-		 "expected object"},
+		{"query item", "{matches: [{queryParams: [a]}]}",
+		 "spec.rules[0].matches[0].queryParams[0]", 6, "expected object"},
 	};
 
 	check_rules(cases, "UnsupportedValue");
@@ -371,96 +415,141 @@ Test(httproute, a_bad_filter_costs_its_rule)
 		{"no type", "{filters: [{}]}", "spec.rules[0].filters[0].type", 6, "required"},
 		{"unknown type", "{filters: [{type: Magic}]}", "spec.rules[0].filters[0].type", 6,
 		 "filter type \"Magic\" is not known"},
-		{"mirror", "{filters: [{type: RequestMirror, requestMirror: {}}]}", "spec.rules[0].filters[0].type", 6,
+		{"mirror", "{filters: [{type: RequestMirror, requestMirror: {}}]}",
+		 "spec.rules[0].filters[0].type", 6,
 		 "filter type RequestMirror is not supported by this version"},
 		{"cors", "{filters: [{type: CORS, cors: {}}]}", "spec.rules[0].filters[0].type", 6,
 		 "filter type CORS is not supported by this version"},
-		{"auth", "{filters: [{type: ExternalAuth, externalAuth: {}}]}", "spec.rules[0].filters[0].type", 6,
+		{"auth", "{filters: [{type: ExternalAuth, externalAuth: {}}]}",
+		 "spec.rules[0].filters[0].type", 6,
 		 "filter type ExternalAuth is not supported by this version"},
-		{"extension", "{filters: [{type: ExtensionRef, extensionRef: {}}]}", "spec.rules[0].filters[0].type", 6,
+		{"extension", "{filters: [{type: ExtensionRef, extensionRef: {}}]}",
+		 "spec.rules[0].filters[0].type", 6,
 		 "filter type ExtensionRef is not supported by this version"},
-		{"no member", "{filters: [{type: URLRewrite}]}", "spec.rules[0].filters[0].urlRewrite", 6,
-		 "required for type URLRewrite"},
-		{"other member", "{filters: [{type: URLRewrite, urlRewrite: {}, requestRedirect: {}}]}",
-		 "spec.rules[0].filters[0].requestRedirect", 6, "must not be set when type is URLRewrite"},
-		{"member type", "{filters: [{type: URLRewrite, urlRewrite: 1}]}", "spec.rules[0].filters[0].urlRewrite",
-		 6, "expected object"},
-		{"set name", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-			     "{set: [{name: ':path', value: a}]}}]}",
+		{"no member", "{filters: [{type: URLRewrite}]}",
+		 "spec.rules[0].filters[0].urlRewrite", 6, "required for type URLRewrite"},
+		{"other member",
+		 "{filters: [{type: URLRewrite, urlRewrite: {}, requestRedirect: {}}]}",
+		 "spec.rules[0].filters[0].requestRedirect", 6,
+		 "must not be set when type is URLRewrite"},
+		{"member type", "{filters: [{type: URLRewrite, urlRewrite: 1}]}",
+		 "spec.rules[0].filters[0].urlRewrite", 6, "expected object"},
+		{"set name",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: ':path', value: a}]}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.set[0].name", 6, "RFC 9110 token"},
-		{"set value", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-			      "{set: [{name: a, value: \"b\\r\\nc: d\"}]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.set[0].value", 6, "control characters, got \"b??c: d\""},
-		{"set without value", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-				      "{set: [{name: a}]}}]}",
+		{"set value",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: a, value: \"b\\r\\nc: d\"}]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.set[0].value", 6,
+		 "control characters, got \"b??c: d\""},
+		{"set without value",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: a}]}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.set[0].value", 6, "required"},
-		{"set framing", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-				"{set: [{name: Content-Length, value: '1'}]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.set[0]", 6, "belongs to the connection"},
-		{"add framing", "{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: "
-				"{add: [{name: transfer-encoding, value: x}]}}]}",
-		 "spec.rules[0].filters[0].responseHeaderModifier.add[0]", 6, "belongs to the connection"},
-		{"remove framing", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-				   "{remove: [Connection]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.remove[0]", 6, "belongs to the connection"},
-		{"remove pseudo", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-				  "{remove: [':authority']}}]}",
+		{"set framing",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: Content-Length, value: '1'}]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.set[0]", 6,
+		 "belongs to the connection"},
+		{"add framing",
+		 "{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: "
+		 "{add: [{name: transfer-encoding, value: x}]}}]}",
+		 "spec.rules[0].filters[0].responseHeaderModifier.add[0]", 6,
+		 "belongs to the connection"},
+		{"remove framing",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{remove: [Connection]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.remove[0]", 6,
+		 "belongs to the connection"},
+		{"remove pseudo",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{remove: [':authority']}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.remove[0]", 6, "RFC 9110 token"},
-		{"remove null", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [null]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.remove[0]", 6, "expected string, got null"},
-		{"set and add", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-				"{set: [{name: A, value: b}], add: [{name: a, value: c}]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.add[0]", 6, "only one action for header \"a\""},
-		{"set twice", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-			      "{set: [{name: a, value: b}, {name: A, value: c}]}}]}",
+		{"remove null",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: "
+		 "[null]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.remove[0]", 6,
+		 "expected string, got null"},
+		{"set and add",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: A, value: b}], add: [{name: a, value: c}]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.add[0]", 6,
+		 "only one action for header \"a\""},
+		{"set twice",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: a, value: b}, {name: A, value: c}]}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.set[1]", 6, "only one action"},
-		{"set and remove", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
-				   "{set: [{name: a, value: b}], remove: [a]}}]}",
+		{"set and remove",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+		 "{set: [{name: a, value: b}], remove: [a]}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.remove[0]", 6, "only one action"},
-		{"remove twice", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a, A]}}]}",
+		{"remove twice",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a, "
+		 "A]}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.remove[1]", 6, "only one action"},
 		{"scheme", "{filters: [{type: RequestRedirect, requestRedirect: {scheme: ftp}}]}",
-		 "spec.rules[0].filters[0].requestRedirect.scheme", 6, "must be one of http, https"},
+		 "spec.rules[0].filters[0].requestRedirect.scheme", 6,
+		 "must be one of http, https"},
 		{"host", "{filters: [{type: RequestRedirect, requestRedirect: {hostname: '*.a'}}]}",
 		 "spec.rules[0].filters[0].requestRedirect.hostname", 6, "must be a host name"},
 		{"port", "{filters: [{type: RequestRedirect, requestRedirect: {port: 0}}]}",
 		 "spec.rules[0].filters[0].requestRedirect.port", 6, "must be from 1"},
 		{"code", "{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 304}}]}",
-		 "spec.rules[0].filters[0].requestRedirect.statusCode", 6, "must be one of 301, 302, 303, 307, 308, got 304"},
-		{"path type missing", "{filters: [{type: RequestRedirect, requestRedirect: {path: {}}}]}",
+		 "spec.rules[0].filters[0].requestRedirect.statusCode", 6,
+		 "must be one of 301, 302, 303, 307, 308, got 304"},
+		{"path type missing",
+		 "{filters: [{type: RequestRedirect, requestRedirect: {path: {}}}]}",
 		 "spec.rules[0].filters[0].requestRedirect.path.type", 6, "required"},
 		{"path type", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: Regex}}}]}",
-		 "spec.rules[0].filters[0].urlRewrite.path.type", 6, "must be one of ReplaceFullPath, ReplacePrefixMatch"},
-		{"full path missing", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath}}}]}",
+		 "spec.rules[0].filters[0].urlRewrite.path.type", 6,
+		 "must be one of ReplaceFullPath, ReplacePrefixMatch"},
+		{"full path missing",
+		 "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath}}}]}",
 		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", 6, "required"},
-		{"other path", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
-			       "replaceFullPath: /a, replacePrefixMatch: /b}}}]}",
-		 "spec.rules[0].filters[0].urlRewrite.path.replacePrefixMatch", 6, "must not be set when type is"},
-		{"full path relative", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
-				       "replaceFullPath: a}}}]}",
-		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", 6, "must be a path that starts with"},
-		{"full path empty", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
-				    "replaceFullPath: ''}}}]}",
-		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", 6, "must be a path that starts with"},
-		{"path splits a request", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
-					  "replaceFullPath: \"/ HTTP/1.1\\r\\n\"}}}]}",
+		{"other path",
+		 "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
+		 "replaceFullPath: /a, replacePrefixMatch: /b}}}]}",
+		 "spec.rules[0].filters[0].urlRewrite.path.replacePrefixMatch", 6,
+		 "must not be set when type is"},
+		{"full path relative",
+		 "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
+		 "replaceFullPath: a}}}]}",
+		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", 6,
+		 "must be a path that starts with"},
+		{"full path empty",
+		 "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
+		 "replaceFullPath: ''}}}]}",
+		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", 6,
+		 "must be a path that starts with"},
+		{"path splits a request",
+		 "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
+		 "replaceFullPath: \"/ HTTP/1.1\\r\\n\"}}}]}",
 		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", 6, "RFC 3986"},
-		{"prefix", "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, "
-			   "replacePrefixMatch: 'a?b'}}}]}",
-		 "spec.rules[0].filters[0].urlRewrite.path.replacePrefixMatch", 6, "must be empty, or a path"},
-		{"redirect and backends", "{filters: [{type: RequestRedirect, requestRedirect: {}}], "
-					  "backendRefs: [{name: a, port: 1}]}",
-		 "spec.rules[0].filters[0]", 6, "RequestRedirect cannot be used together with backendRefs"},
-		{"prefix with exact match", "{matches: [{path: {type: Exact, value: /a}}], filters: [{type: URLRewrite, "
-					    "urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}",
+		{"prefix",
+		 "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, "
+		 "replacePrefixMatch: 'a?b'}}}]}",
+		 "spec.rules[0].filters[0].urlRewrite.path.replacePrefixMatch", 6,
+		 "must be empty, or a path"},
+		{"redirect and backends",
+		 "{filters: [{type: RequestRedirect, requestRedirect: {}}], "
+		 "backendRefs: [{name: a, port: 1}]}",
+		 "spec.rules[0].filters[0]", 6,
+		 "RequestRedirect cannot be used together with backendRefs"},
+		{"prefix with exact match",
+		 "{matches: [{path: {type: Exact, value: /a}}], filters: [{type: URLRewrite, "
+		 "urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}",
 		 "spec.rules[0].filters[0]", 6, "ReplacePrefixMatch needs exactly one match"},
-		{"prefix with two matches", "{matches: [{}, {}], filters: [{type: RequestRedirect, requestRedirect: "
-					    "{path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}",
+		{"prefix with two matches",
+		 "{matches: [{}, {}], filters: [{type: RequestRedirect, requestRedirect: "
+		 "{path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}",
 		 "spec.rules[0].filters[0]", 6, "ReplacePrefixMatch needs exactly one match"},
-		{"prefix in a backend", "{matches: [{path: {type: RegularExpression, value: a}}], backendRefs: [{name: a, "
-					"port: 1, filters: [{type: URLRewrite, urlRewrite: {path: "
-					"{type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}]}",
-		 "spec.rules[0].backendRefs[0].filters[0]", 6, "ReplacePrefixMatch needs exactly one match"},
+		{"prefix in a backend",
+		 "{matches: [{path: {type: RegularExpression, value: a}}], backendRefs: [{name: a, "
+		 "port: 1, filters: [{type: URLRewrite, urlRewrite: {path: "
+		 "{type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}]}",
+		 "spec.rules[0].backendRefs[0].filters[0]", 6,
+		 "ReplacePrefixMatch needs exactly one match"},
 	};
 
 	check_rules(cases, "UnsupportedValue");
@@ -469,20 +558,30 @@ Test(httproute, a_bad_filter_costs_its_rule)
 Test(httproute, filters_that_exclude_each_other_cost_the_rule)
 {
 	static const struct problem_case cases[] = {
-		{"redirect and rewrite", "{filters: [{type: RequestRedirect, requestRedirect: {}}, "
-					 "{type: URLRewrite, urlRewrite: {}}]}",
-		 "spec.rules[0].filters[1]", 6, "RequestRedirect and URLRewrite cannot be used together"},
-		{"rewrite and redirect", "{filters: [{type: URLRewrite, urlRewrite: {}}, "
-					 "{type: RequestRedirect, requestRedirect: {}}]}",
-		 "spec.rules[0].filters[1]", 6, "RequestRedirect and URLRewrite cannot be used together"},
-		{"rewrite twice", "{filters: [{type: URLRewrite, urlRewrite: {}}, {type: URLRewrite, urlRewrite: {}}]}",
+		{"redirect and rewrite",
+		 "{filters: [{type: RequestRedirect, requestRedirect: {}}, "
+		 "{type: URLRewrite, urlRewrite: {}}]}",
+		 "spec.rules[0].filters[1]", 6,
+		 "RequestRedirect and URLRewrite cannot be used together"},
+		{"rewrite and redirect",
+		 "{filters: [{type: URLRewrite, urlRewrite: {}}, "
+		 "{type: RequestRedirect, requestRedirect: {}}]}",
+		 "spec.rules[0].filters[1]", 6,
+		 "RequestRedirect and URLRewrite cannot be used together"},
+		{"rewrite twice",
+		 "{filters: [{type: URLRewrite, urlRewrite: {}}, {type: URLRewrite, urlRewrite: "
+		 "{}}]}",
 		 "spec.rules[0].filters[1]", 6, "filter type URLRewrite cannot be repeated"},
-		{"modifier twice", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {}}, "
-				   "{type: ResponseHeaderModifier, responseHeaderModifier: {}}, "
-				   "{type: RequestHeaderModifier, requestHeaderModifier: {}}]}",
-		 "spec.rules[0].filters[2]", 6, "filter type RequestHeaderModifier cannot be repeated"},
-		{"in a backend", "{backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, requestRedirect: {}}, "
-				 "{type: URLRewrite, urlRewrite: {}}]}]}",
+		{"modifier twice",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {}}, "
+		 "{type: ResponseHeaderModifier, responseHeaderModifier: {}}, "
+		 "{type: RequestHeaderModifier, requestHeaderModifier: {}}]}",
+		 "spec.rules[0].filters[2]", 6,
+		 "filter type RequestHeaderModifier cannot be repeated"},
+		{"in a backend",
+		 "{backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, "
+		 "requestRedirect: {}}, "
+		 "{type: URLRewrite, urlRewrite: {}}]}]}",
 		 "spec.rules[0].backendRefs[0].filters[1]", 6, "cannot be used together"},
 	};
 
@@ -493,33 +592,45 @@ Test(httproute, a_bad_backend_or_policy_costs_its_rule)
 {
 	static const struct problem_case cases[] = {
 		{"backends", "{backendRefs: x}", "spec.rules[0].backendRefs", 6, "expected array"},
-		{"backend", "{backendRefs: [x]}", "spec.rules[0].backendRefs[0]", 6, "expected object"},
-		{"no name", "{backendRefs: [{port: 1}]}", "spec.rules[0].backendRefs[0].name", 6, "required"},
+		{"backend", "{backendRefs: [x]}", "spec.rules[0].backendRefs[0]", 6,
+		 "expected object"},
+		{"no name", "{backendRefs: [{port: 1}]}", "spec.rules[0].backendRefs[0].name", 6,
+		 "required"},
 		{"no port", "backendRefs:\n    - name: x", "spec.rules[0].backendRefs[0].port", 7,
 		 "required for a Service"},
-		{"port", "{backendRefs: [{name: x, port: 65536}]}", "spec.rules[0].backendRefs[0].port", 6, "got 65536"},
-		{"weight", "{backendRefs: [{name: x, port: 1, weight: 1000001}]}", "spec.rules[0].backendRefs[0].weight",
-		 6, "must be from 0 to 1000000, got 1000001"},
+		{"port", "{backendRefs: [{name: x, port: 65536}]}",
+		 "spec.rules[0].backendRefs[0].port", 6, "got 65536"},
+		{"weight", "{backendRefs: [{name: x, port: 1, weight: 1000001}]}",
+		 "spec.rules[0].backendRefs[0].weight", 6,
+		 "must be from 0 to 1000000, got 1000001"},
 		{"negative weight", "{backendRefs: [{name: x, port: 1, weight: -1}]}",
 		 "spec.rules[0].backendRefs[0].weight", 6, "must be from 0 to 1000000, got -1"},
 		{"weight is text", "{backendRefs: [{name: x, port: 1, weight: '1'}]}",
 		 "spec.rules[0].backendRefs[0].weight", 6, "expected integer, got string"},
-		{"kind", "{backendRefs: [{name: x, port: 1, kind: ''}]}", "spec.rules[0].backendRefs[0].kind", 6,
-		 "must not be empty"},
+		{"kind", "{backendRefs: [{name: x, port: 1, kind: ''}]}",
+		 "spec.rules[0].backendRefs[0].kind", 6, "must not be empty"},
 		{"namespace", "{backendRefs: [{name: x, port: 1, namespace: A}]}",
 		 "spec.rules[0].backendRefs[0].namespace", 6, "DNS label"},
-		{"backend filter", "{backendRefs: [{name: x, port: 1, filters: [{type: CORS, cors: {}}]}]}",
-		 "spec.rules[0].backendRefs[0].filters[0].type", 6, "filter type CORS is not supported"},
-		{"timeouts", "{timeouts: 10s}", "spec.rules[0].timeouts", 6, "expected object, got string"},
-		{"timeout", "{timeouts: {request: 10}}", "spec.rules[0].timeouts.request", 6, "expected string, got number"},
-		{"timeout text", "{timeouts: {backendRequest: 1d}}", "spec.rules[0].timeouts.backendRequest", 6,
+		{"backend filter",
+		 "{backendRefs: [{name: x, port: 1, filters: [{type: CORS, cors: {}}]}]}",
+		 "spec.rules[0].backendRefs[0].filters[0].type", 6,
+		 "filter type CORS is not supported"},
+		{"timeouts", "{timeouts: 10s}", "spec.rules[0].timeouts", 6,
+		 "expected object, got string"},
+		{"timeout", "{timeouts: {request: 10}}", "spec.rules[0].timeouts.request", 6,
+		 "expected string, got number"},
+		{"timeout text", "{timeouts: {backendRequest: 1d}}",
+		 "spec.rules[0].timeouts.backendRequest", 6,
 		 "must be a duration like 1h30m, 10s or 500ms, got \"1d\""},
 		{"longer attempt", "{timeouts: {request: 1s, backendRequest: 1001ms}}",
-		 "spec.rules[0].timeouts.backendRequest", 6, "must not be longer than timeouts.request"},
-		{"retry", "{retry: {}}", "spec.rules[0].retry", 6, "retry is not supported by this version"},
+		 "spec.rules[0].timeouts.backendRequest", 6,
+		 "must not be longer than timeouts.request"},
+		{"retry", "{retry: {}}", "spec.rules[0].retry", 6,
+		 "retry is not supported by this version"},
 		{"session", "{sessionPersistence: {}}", "spec.rules[0].sessionPersistence", 6,
 		 "sessionPersistence is not supported by this version"},
-		{"same name", "name: a\n  - name: a", "spec.rules[1].name", 7, "must be unique in the route"},
+		{"same name", "name: a\n  - name: a", "spec.rules[1].name", 7,
+		 "must be unique in the route"},
 	};
 
 	check_rules(cases, "UnsupportedValue");
@@ -534,12 +645,16 @@ Test(httproute, values_that_are_just_right_cost_nothing)
 		"{timeouts: {request: null}, retry: null, sessionPersistence: null}",
 		"{backendRefs: [{name: a, kind: Other, group: x.y}]}",
 		"{backendRefs: [{name: a, port: 1}, {name: a, port: 1}]}",
-		"{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]}",
-		"{backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, requestRedirect: {}}]}]}",
+		"{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, "
+		"replacePrefixMatch: /}}}]}",
+		"{backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, "
+		"requestRedirect: {}}]}]}",
 		"{filters: [{type: RequestRedirect, requestRedirect: {}}], backendRefs: []}",
-		"{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: a, value: \"b\\tc\"}]}}]}",
+		"{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: a, "
+		"value: \"b\\tc\"}]}}]}",
 		"{matches: [{path: {value: \"/-._~!$&'()*+,;=:@%20\"}}]}",
-		"{matches: [{path: {value: /...}}, {path: {value: /a/.b}}, {path: {value: /a/..b}}]}",
+		"{matches: [{path: {value: /...}}, {path: {value: /a/.b}}, {path: {value: "
+		"/a/..b}}]}",
 		"{matches: [{path: {type: RegularExpression, value: ''}}]}",
 		"{name: a.b}",
 	};
@@ -562,7 +677,8 @@ Test(httproute, a_bad_rule_leaves_its_neighbours_alone)
 	struct decoded d;
 
 	decode(RULE "backendRefs: [{name: a, port: 1}]\n  - backendRefs: [{name: b}]\n"
-		    "  - backendRefs: [{name: c, port: 3}]\n", &d);
+		    "  - backendRefs: [{name: c, port: 3}]\n",
+	       &d);
 	r = route(&d);
 	cr_assert_eq(r->n_rules, 3);
 	cr_expect_null(r->rules[0].error);
@@ -587,24 +703,30 @@ Test(httproute, unknown_fields_are_warnings)
 {
 	static const struct problem_case cases[] = {
 		{"rule", "{backends: []}", "spec.rules[0].backends", 6, "unknown field"},
-		{"match", "{matches: [{host: a}]}", "spec.rules[0].matches[0].host", 6, "unknown field"},
-		{"path", "{matches: [{path: {val: a}}]}", "spec.rules[0].matches[0].path.val", 6, "unknown field"},
+		{"match", "{matches: [{host: a}]}", "spec.rules[0].matches[0].host", 6,
+		 "unknown field"},
+		{"path", "{matches: [{path: {val: a}}]}", "spec.rules[0].matches[0].path.val", 6,
+		 "unknown field"},
 		{"header", "{matches: [{headers: [{name: a, value: b, x: y}]}]}",
 		 "spec.rules[0].matches[0].headers[0].x", 6, "unknown field"},
-		{"filter", "{filters: [{type: URLRewrite, urlRewrite: {}, x: y}]}", "spec.rules[0].filters[0].x", 6,
-		 "unknown field"},
+		{"filter", "{filters: [{type: URLRewrite, urlRewrite: {}, x: y}]}",
+		 "spec.rules[0].filters[0].x", 6, "unknown field"},
 		{"rewrite", "{filters: [{type: URLRewrite, urlRewrite: {x: y}}]}",
 		 "spec.rules[0].filters[0].urlRewrite.x", 6, "unknown field"},
 		{"redirect", "{filters: [{type: RequestRedirect, requestRedirect: {x: y}}]}",
 		 "spec.rules[0].filters[0].requestRedirect.x", 6, "unknown field"},
-		{"modifier", "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {x: y}}]}",
+		{"modifier",
+		 "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {x: y}}]}",
 		 "spec.rules[0].filters[0].requestHeaderModifier.x", 6, "unknown field"},
-		{"backend", "{backendRefs: [{name: a, port: 1, wieght: 1}]}", "spec.rules[0].backendRefs[0].wieght", 6,
+		{"backend", "{backendRefs: [{name: a, port: 1, wieght: 1}]}",
+		 "spec.rules[0].backendRefs[0].wieght", 6, "unknown field"},
+		{"timeouts", "{timeouts: {idle: 1s}}", "spec.rules[0].timeouts.idle", 6,
 		 "unknown field"},
-		{"timeouts", "{timeouts: {idle: 1s}}", "spec.rules[0].timeouts.idle", 6, "unknown field"},
-		{"second header", "{matches: [{headers: [{name: a, value: b}, {name: A, value: c}]}]}",
+		{"second header",
+		 "{matches: [{headers: [{name: a, value: b}, {name: A, value: c}]}]}",
 		 "spec.rules[0].matches[0].headers[1]", 6, "matched above already"},
-		{"second query", "{matches: [{queryParams: [{name: a, value: b}, {name: a, value: c}]}]}",
+		{"second query",
+		 "{matches: [{queryParams: [{name: a, value: b}, {name: a, value: c}]}]}",
 		 "spec.rules[0].matches[0].queryParams[1]", 6, "matched above already"},
 	};
 
@@ -633,17 +755,22 @@ Test(httproute, the_number_of_items_is_limited)
 		{SPEC "  parentRefs: [", "{name: p%}", "]", "spec.parentRefs", 32, true},
 		{SPEC "  hostnames: [", "h%.example", "]", "spec.hostnames", 16, true},
 		{SPEC "  rules: [", "{name: r%}", "]", "spec.rules", 16, true},
-		{RULE "{matches: [", "{path: {value: /%}}", "]}", "spec.rules[0].matches", 64, false},
-		{RULE "{matches: [{headers: [", "{name: h%, value: v}", "]}]}", "spec.rules[0].matches[0].headers", 16, false},
+		{RULE "{matches: [", "{path: {value: /%}}", "]}", "spec.rules[0].matches", 64,
+		 false},
+		{RULE "{matches: [{headers: [", "{name: h%, value: v}", "]}]}",
+		 "spec.rules[0].matches[0].headers", 16, false},
 		{RULE "{matches: [{queryParams: [", "{name: h%, value: v}", "]}]}",
 		 "spec.rules[0].matches[0].queryParams", 16, false},
-		{RULE "{backendRefs: [", "{name: b%, port: 1}", "]}", "spec.rules[0].backendRefs", 16, false},
-		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [", "{name: h%, value: v}",
-		 "]}}]}", "spec.rules[0].filters[0].requestHeaderModifier.set", 16, false},
-		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [", "{name: h%, value: v}",
-		 "]}}]}", "spec.rules[0].filters[0].requestHeaderModifier.add", 16, false},
-		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [", "h%", "]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.remove", 16, false},
+		{RULE "{backendRefs: [", "{name: b%, port: 1}", "]}", "spec.rules[0].backendRefs",
+		 16, false},
+		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [",
+		 "{name: h%, value: v}", "]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.set", 16, false},
+		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [",
+		 "{name: h%, value: v}", "]}}]}",
+		 "spec.rules[0].filters[0].requestHeaderModifier.add", 16, false},
+		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [",
+		 "h%", "]}}]}", "spec.rules[0].filters[0].requestHeaderModifier.remove", 16, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -654,11 +781,14 @@ Test(httproute, the_number_of_items_is_limited)
 
 			decode(text, &d);
 			cr_expect_eq(d.diags.n_errors, over, "%s, %zu over", cases[i].field, over);
-			cr_expect_eq(find_diag(&d.diags, SL_SEVERITY_ERROR, cases[i].field, "must have at most") != NULL,
+			cr_expect_eq(find_diag(&d.diags, SL_SEVERITY_ERROR, cases[i].field,
+					       "must have at most") != NULL,
 				     over, "%s, %zu over", cases[i].field, over);
-			cr_expect_eq(d.r, over && cases[i].invalid ? SL_DECODE_INVALID : 0, "%s", cases[i].field);
+			cr_expect_eq(d.r, over && cases[i].invalid ? SL_DECODE_INVALID : 0, "%s",
+				     cases[i].field);
 			if (d.r == 0)
-				cr_expect_eq(route(&d)->rules[0].error != NULL, over, "%s", cases[i].field);
+				cr_expect_eq(route(&d)->rules[0].error != NULL, over, "%s",
+					     cases[i].field);
 			decoded_free(&d);
 			free(text);
 			free(items);
@@ -675,7 +805,8 @@ Test(httproute, filters_are_limited_to_sixteen)
 
 		decode(text, &d);
 		cr_expect_eq(find_diag(&d.diags, SL_SEVERITY_ERROR, "spec.rules[0].filters",
-				       "must have at most 16 items, has 17") != NULL, over);
+				       "must have at most 16 items, has 17") != NULL,
+			     over);
 		cr_expect_eq(route(&d)->rules[0].n_filters, 16);
 		decoded_free(&d);
 		free(text);
@@ -687,14 +818,19 @@ Test(httproute, all_matches_together_are_limited)
 {
 	for (size_t over = 0; over < 2; over++) {
 		char *items = repeat(42, ", ", "{path: {value: /%}}");
-		char *text = sl_asprintf(SPEC "  rules: [{matches: [%s]}, {matches: [%s]}, {matches: [%s]}, {}, {}%s]", items,
-					 items, items, over ? ", {}" : "");
+		char *text = sl_asprintf(
+			SPEC
+			"  rules: [{matches: [%s]}, {matches: [%s]}, {matches: [%s]}, {}, {}%s]",
+			items, items, items, over ? ", {}" : "");
 		struct decoded d;
 
 		decode(text, &d);
 		cr_expect_eq(d.r, over ? SL_DECODE_INVALID : 0);
-		cr_expect_eq(find_diag(&d.diags, SL_SEVERITY_ERROR, "spec.rules",
-				       "must have at most 128 matches in all rules together, has 129") != NULL, over);
+		cr_expect_eq(
+			find_diag(&d.diags, SL_SEVERITY_ERROR, "spec.rules",
+				  "must have at most 128 matches in all rules together, has 129") !=
+				NULL,
+			over);
 		decoded_free(&d);
 		free(text);
 		free(items);
@@ -709,33 +845,44 @@ Test(httproute, the_length_of_texts_is_limited)
 		size_t limit;
 	} cases[] = {
 		{SPEC "  parentRefs: [{name: ", "}]", "spec.parentRefs[0].name", "a", 253},
-		{SPEC "  parentRefs: [{name: a, namespace: ", "}]", "spec.parentRefs[0].namespace", "a", 63},
-		{SPEC "  parentRefs: [{name: a, group: ", "}]", "spec.parentRefs[0].group", "a", 253},
+		{SPEC "  parentRefs: [{name: a, namespace: ", "}]", "spec.parentRefs[0].namespace",
+		 "a", 63},
+		{SPEC "  parentRefs: [{name: a, group: ", "}]", "spec.parentRefs[0].group", "a",
+		 253},
 		{SPEC "  parentRefs: [{name: a, kind: ", "}]", "spec.parentRefs[0].kind", "a", 63},
-		{SPEC "  parentRefs: [{name: a, sectionName: ", "}]", "spec.parentRefs[0].sectionName", "a", 253},
+		{SPEC "  parentRefs: [{name: a, sectionName: ", "}]",
+		 "spec.parentRefs[0].sectionName", "a", 253},
 		{SPEC "  hostnames: [", "]", "spec.hostnames[0]", "a", 253},
 		{RULE "{name: ", "}", "spec.rules[0].name", "a", 253},
-		{RULE "{matches: [{path: {value: /", "}}]}", "spec.rules[0].matches[0].path.value", "a", 1023},
+		{RULE "{matches: [{path: {value: /", "}}]}", "spec.rules[0].matches[0].path.value",
+		 "a", 1023},
 		{RULE "{matches: [{path: {type: RegularExpression, value: ", "}}]}",
 		 "spec.rules[0].matches[0].path.value", "\xc3\xa4", 1024},
-		{RULE "{matches: [{headers: [{value: x, name: ", "}]}]}", "spec.rules[0].matches[0].headers[0].name", "a", 256},
-		{RULE "{matches: [{headers: [{name: x, value: ", "}]}]}", "spec.rules[0].matches[0].headers[0].value",
-		 "\xe2\x82\xac", 4096},
+		{RULE "{matches: [{headers: [{value: x, name: ", "}]}]}",
+		 "spec.rules[0].matches[0].headers[0].name", "a", 256},
+		{RULE "{matches: [{headers: [{name: x, value: ", "}]}]}",
+		 "spec.rules[0].matches[0].headers[0].value", "\xe2\x82\xac", 4096},
 		{RULE "{matches: [{queryParams: [{value: x, name: ", "}]}]}",
 		 "spec.rules[0].matches[0].queryParams[0].name", "a", 256},
 		{RULE "{matches: [{queryParams: [{name: x, value: ", "}]}]}",
 		 "spec.rules[0].matches[0].queryParams[0].value", "a", 1024},
-		{RULE "{backendRefs: [{port: 1, name: ", "}]}", "spec.rules[0].backendRefs[0].name", "a", 253},
+		{RULE "{backendRefs: [{port: 1, name: ", "}]}", "spec.rules[0].backendRefs[0].name",
+		 "a", 253},
 		{RULE "{filters: [{type: URLRewrite, urlRewrite: {hostname: ", "}}]}",
 		 "spec.rules[0].filters[0].urlRewrite.hostname", "a", 253},
-		{RULE "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /", "}}}]}",
-		 "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", "a", 1023},
-		{RULE "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /",
+		{RULE "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
+		      "replaceFullPath: /",
+		 "}}}]}", "spec.rules[0].filters[0].urlRewrite.path.replaceFullPath", "a", 1023},
+		{RULE "{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, "
+		      "replacePrefixMatch: /",
 		 "}}}]}", "spec.rules[0].filters[0].urlRewrite.path.replacePrefixMatch", "a", 1023},
-		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{value: x, name: ", "}]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.set[0].name", "a", 256},
-		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x, value: ", "}]}}]}",
-		 "spec.rules[0].filters[0].requestHeaderModifier.set[0].value", "a", 4096},
+		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: "
+		      "[{value: x, name: ",
+		 "}]}}]}", "spec.rules[0].filters[0].requestHeaderModifier.set[0].name", "a", 256},
+		{RULE "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: "
+		      "[{name: x, value: ",
+		 "}]}}]}", "spec.rules[0].filters[0].requestHeaderModifier.set[0].value", "a",
+		 4096},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -746,7 +893,8 @@ Test(httproute, the_length_of_texts_is_limited)
 
 			decode(text, &d);
 			cr_expect_eq(d.diags.n, over, "%s, %zu over", cases[i].field, over);
-			cr_expect_eq(find_diag(&d.diags, SL_SEVERITY_ERROR, cases[i].field, "must have at most") != NULL,
+			cr_expect_eq(find_diag(&d.diags, SL_SEVERITY_ERROR, cases[i].field,
+					       "must have at most") != NULL,
 				     over, "%s, %zu over", cases[i].field, over);
 			decoded_free(&d);
 			free(text);

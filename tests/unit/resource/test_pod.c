@@ -16,8 +16,10 @@ Test(pod, all_fields_are_read)
 	struct decoded d;
 
 	decode(HEAD "spec: {nodeName: n1, hostNetwork: true, containers: [{name: a, image: b}]}\n"
-		    "status: {phase: Running, podIP: 10.0.0.9, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}], "
-		    "whatever: 1}", &d);
+		    "status: {phase: Running, podIP: 10.0.0.9, podIPs: [{ip: 10.0.0.1}, {ip: "
+		    "'fd00::1'}], "
+		    "whatever: 1}",
+	       &d);
 	p = pod(&d);
 	cr_expect_eq(d.diags.n, 0);
 	expect_str(p->node, "n1");
@@ -67,14 +69,18 @@ Test(pod, bad_values_make_the_object_invalid)
 {
 	static const struct problem_case cases[] = {
 		{"spec", "spec: 1", "spec", 4, "expected object, got number"},
-		{"host network", "spec: {hostNetwork: 1}", "spec.hostNetwork", 4, "expected boolean, got number"},
+		{"host network", "spec: {hostNetwork: 1}", "spec.hostNetwork", 4,
+		 "expected boolean, got number"},
 		{"node", "spec: {nodeName: [a]}", "spec.nodeName", 4, "expected string, got array"},
 		{"status", "status: x", "status", 4, "expected object"},
 		{"ip", "status: {podIP: x}", "status.podIP", 4, "must be an IP address"},
-		{"ips", "status:\n  podIPs:\n  - ip: 1.2.3.4\n  - ip: 1.2.3", "status.podIPs[1].ip", 7,
-		 "must be an IP address"},
-		{"ips item", "status: {podIPs: [1.2.3.4]}", "status.podIPs[0]", 4, "expected object, got string"},
-		{"too many", "status: {podIPs: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}]}",
+		{"ips", "status:\n  podIPs:\n  - ip: 1.2.3.4\n  - ip: 1.2.3", "status.podIPs[1].ip",
+		 7, "must be an IP address"},
+		{"ips item", "status: {podIPs: [1.2.3.4]}", "status.podIPs[0]", 4,
+		 "expected object, got string"},
+		{"too many",
+		 "status: {podIPs: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, "
+		 "{}, {}]}",
 		 "status.podIPs", 4, "must have at most 16 items, has 17"},
 		{"phase", "status: {phase: 1}", "status.phase", 4, "expected string"},
 	};
@@ -86,7 +92,8 @@ Test(pod, unknown_fields_are_warnings)
 {
 	static const struct problem_case cases[] = {
 		{"spec", "spec: {hostNetwrok: true}", "spec.hostNetwrok", 4, "unknown field"},
-		{"ip", "status: {podIPs: [{ip: 1.2.3.4, port: 1}]}", "status.podIPs[0].port", 4, "unknown field"},
+		{"ip", "status: {podIPs: [{ip: 1.2.3.4, port: 1}]}", "status.podIPs[0].port", 4,
+		 "unknown field"},
 	};
 
 	check_all(HEAD, cases, 0, SL_SEVERITY_WARNING);

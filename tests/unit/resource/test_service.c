@@ -17,9 +17,11 @@ Test(service, all_fields_are_read)
 
 	decode(HEAD "spec:\n  type: LoadBalancer\n  clusterIP: 10.96.0.10\n"
 		    "  clusterIPs: [10.96.0.10, 'fd00::10']\n  selector: {app: x}\n  ports:\n"
-		    "  - {name: http, port: 80, targetPort: 8080, appProtocol: kubernetes.io/h2c, nodePort: 30000}\n"
+		    "  - {name: http, port: 80, targetPort: 8080, appProtocol: kubernetes.io/h2c, "
+		    "nodePort: 30000}\n"
 		    "  - {name: dns, port: 53, protocol: UDP, targetPort: dns-port}\n"
-		    "  - {name: assoc, port: 53, protocol: SCTP}\n", &d);
+		    "  - {name: assoc, port: 53, protocol: SCTP}\n",
+	       &d);
 	s = service(&d);
 	cr_expect_eq(d.diags.n, 0);
 	cr_expect_eq(s->type, SL_SERVICE_LOADBALANCER);
@@ -70,8 +72,10 @@ Test(service, headless_and_external_name_have_no_address)
 		{"{clusterIP: None}", true, SL_SERVICE_CLUSTERIP},
 		{"{clusterIPs: [None], clusterIP: None}", true, SL_SERVICE_CLUSTERIP},
 		{"{type: ExternalName, externalName: example.org}", false, SL_SERVICE_EXTERNALNAME},
-		{"{type: ExternalName, externalName: a.b, clusterIP: 10.0.0.1}", false, SL_SERVICE_EXTERNALNAME},
-		{"{type: NodePort, clusterIP: '', ports: [{port: 80}]}", false, SL_SERVICE_NODEPORT},
+		{"{type: ExternalName, externalName: a.b, clusterIP: 10.0.0.1}", false,
+		 SL_SERVICE_EXTERNALNAME},
+		{"{type: NodePort, clusterIP: '', ports: [{port: 80}]}", false,
+		 SL_SERVICE_NODEPORT},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -110,40 +114,49 @@ Test(service, bad_values_make_the_object_invalid)
 		 "must be one of ClusterIP, NodePort, LoadBalancer, ExternalName, got \"Magic\""},
 		{"no ports", "spec: {}", "spec.ports", 4, "at least one port"},
 		{"empty ports", "spec: {ports: []}", "spec.ports", 4, "at least one port"},
-		{"ports is a number", "spec:\n  ports: 80", "spec.ports", 5, "expected array, got number"},
-		{"port is a number", "spec:\n  ports:\n  - 80", "spec.ports[0]", 6, "expected object, got number"},
-		{"port is null", "spec:\n  ports: [null]", "spec.ports[0]", 5, "expected object, got null"},
-		{"port missing", "spec:\n  ports:\n  - name: x", "spec.ports[0].port", 6, "required"},
+		{"ports is a number", "spec:\n  ports: 80", "spec.ports", 5,
+		 "expected array, got number"},
+		{"port is a number", "spec:\n  ports:\n  - 80", "spec.ports[0]", 6,
+		 "expected object, got number"},
+		{"port is null", "spec:\n  ports: [null]", "spec.ports[0]", 5,
+		 "expected object, got null"},
+		{"port missing", "spec:\n  ports:\n  - name: x", "spec.ports[0].port", 6,
+		 "required"},
 		{"port is text", "spec: {ports: [{port: '80'}]}", "spec.ports[0].port", 4,
 		 "expected integer, got string"},
-		{"port zero", "spec: {ports: [{port: 0}]}", "spec.ports[0].port", 4, "must be from 1 to 65535, got 0"},
-		{"port too high", "spec: {ports: [{port: 65536}]}", "spec.ports[0].port", 4, "got 65536"},
+		{"port zero", "spec: {ports: [{port: 0}]}", "spec.ports[0].port", 4,
+		 "must be from 1 to 65535, got 0"},
+		{"port too high", "spec: {ports: [{port: 65536}]}", "spec.ports[0].port", 4,
+		 "got 65536"},
 		{"port with fraction", "spec: {ports: [{port: 80.5}]}", "spec.ports[0].port", 4,
 		 "expected integer, got 80.5"},
-		{"port beyond 64 bits", "spec: {ports: [{port: 99999999999999999999}]}", "spec.ports[0].port", 4,
-		 "expected integer"},
-		{"target port", "spec: {ports: [{port: 1, targetPort: 70000}]}", "spec.ports[0].targetPort", 4,
-		 "must be from 1"},
-		{"target port name", "spec: {ports: [{port: 1, targetPort: ''}]}", "spec.ports[0].targetPort", 4,
-		 "must not be empty"},
-		{"protocol", "spec: {ports: [{port: 1, protocol: tcp}]}", "spec.ports[0].protocol", 4,
-		 "must be one of TCP, UDP, SCTP, got \"tcp\""},
-		{"name needed", "spec:\n  ports:\n  - {port: 1, name: a}\n  - {port: 2}", "spec.ports[1].name", 7,
-		 "required"},
-		{"name form", "spec: {ports: [{port: 1, name: A_b}]}", "spec.ports[0].name", 4, "DNS label"},
-		{"name twice", "spec:\n  ports:\n  - {port: 1, name: a}\n  - {port: 2, name: a}", "spec.ports[1]", 7,
-		 "port name \"a\" appears twice"},
-		{"port twice", "spec:\n  ports:\n  - {port: 1, name: a}\n  - {port: 1, name: b}", "spec.ports[1]", 7,
-		 "port 1 appears twice"},
+		{"port beyond 64 bits", "spec: {ports: [{port: 99999999999999999999}]}",
+		 "spec.ports[0].port", 4, "expected integer"},
+		{"target port", "spec: {ports: [{port: 1, targetPort: 70000}]}",
+		 "spec.ports[0].targetPort", 4, "must be from 1"},
+		{"target port name", "spec: {ports: [{port: 1, targetPort: ''}]}",
+		 "spec.ports[0].targetPort", 4, "must not be empty"},
+		{"protocol", "spec: {ports: [{port: 1, protocol: tcp}]}", "spec.ports[0].protocol",
+		 4, "must be one of TCP, UDP, SCTP, got \"tcp\""},
+		{"name needed", "spec:\n  ports:\n  - {port: 1, name: a}\n  - {port: 2}",
+		 "spec.ports[1].name", 7, "required"},
+		{"name form", "spec: {ports: [{port: 1, name: A_b}]}", "spec.ports[0].name", 4,
+		 "DNS label"},
+		{"name twice", "spec:\n  ports:\n  - {port: 1, name: a}\n  - {port: 2, name: a}",
+		 "spec.ports[1]", 7, "port name \"a\" appears twice"},
+		{"port twice", "spec:\n  ports:\n  - {port: 1, name: a}\n  - {port: 1, name: b}",
+		 "spec.ports[1]", 7, "port 1 appears twice"},
 		{"address", "spec: {clusterIP: 10.0.0, ports: [{port: 1}]}", "spec.clusterIP", 4,
 		 "must be an IP address, got \"10.0.0\""},
-		{"addresses", "spec: {clusterIPs: [1.2.3.4, x], ports: [{port: 1}]}", "spec.clusterIPs[1]", 4,
-		 "must be an IP address"},
-		{"null address", "spec: {clusterIPs: [null], ports: [{port: 1}]}", "spec.clusterIPs[0]", 4,
-		 "expected string, got null"},
-		{"different addresses", "spec: {clusterIP: 1.2.3.4, clusterIPs: [1.2.3.5], ports: [{port: 1}]}",
+		{"addresses", "spec: {clusterIPs: [1.2.3.4, x], ports: [{port: 1}]}",
+		 "spec.clusterIPs[1]", 4, "must be an IP address"},
+		{"null address", "spec: {clusterIPs: [null], ports: [{port: 1}]}",
+		 "spec.clusterIPs[0]", 4, "expected string, got null"},
+		{"different addresses",
+		 "spec: {clusterIP: 1.2.3.4, clusterIPs: [1.2.3.5], ports: [{port: 1}]}",
 		 "spec.clusterIP", 4, "the same as the first"},
-		{"three addresses", "spec: {clusterIPs: [1.2.3.4, 1.2.3.5, 1.2.3.6], ports: [{port: 1}]}",
+		{"three addresses",
+		 "spec: {clusterIPs: [1.2.3.4, 1.2.3.5, 1.2.3.6], ports: [{port: 1}]}",
 		 "spec.clusterIPs", 4, "must have at most 2 items, has 3"},
 	};
 
@@ -153,9 +166,10 @@ Test(service, bad_values_make_the_object_invalid)
 Test(service, unknown_fields_are_warnings)
 {
 	static const struct problem_case cases[] = {
-		{"spec", "spec:\n  ports: [{port: 1}]\n  slector: {}", "spec.slector", 6, "unknown field"},
-		{"port", "spec:\n  ports:\n  - port: 1\n    tagetPort: 2", "spec.ports[0].tagetPort", 7,
+		{"spec", "spec:\n  ports: [{port: 1}]\n  slector: {}", "spec.slector", 6,
 		 "unknown field"},
+		{"port", "spec:\n  ports:\n  - port: 1\n    tagetPort: 2",
+		 "spec.ports[0].tagetPort", 7, "unknown field"},
 	};
 
 	check_all(HEAD, cases, 0, SL_SEVERITY_WARNING);

@@ -12,7 +12,7 @@
 #include "source/folder.h"
 
 struct folder_case {
-	char root[64];	/* temporary; the folder is "conf" in it */
+	char root[64]; /* temporary; the folder is "conf" in it */
 	char conf[80];
 	struct sl_loop *loop;
 	struct sl_folder *folder;
@@ -56,9 +56,10 @@ static inline void case_free(struct folder_case *c)
 	remove_tree(c->root);
 }
 
-/* The model and report are borrowed during the call, but live until the next one as it is: tests look at them in
- * between. */
-static inline void on_load(void *arg, const struct sl_model *model, const struct sl_folder_report *report)
+/* The model and report are borrowed during the call, but live until the next one as it is: tests
+ * look at them in between. */
+static inline void on_load(void *arg, const struct sl_model *model,
+			   const struct sl_folder_report *report)
 {
 	struct folder_case *c = arg;
 
@@ -124,8 +125,8 @@ static inline void link_to(struct folder_case *c, const char *target, const char
 }
 
 /* Rounds until done says so; the test fails when it takes too long. */
-static inline bool wait_until(struct folder_case *c, bool (*done)(struct folder_case *c, const void *arg),
-			      const void *arg)
+static inline bool wait_until(struct folder_case *c,
+			      bool (*done)(struct folder_case *c, const void *arg), const void *arg)
 {
 	uint64_t deadline = sl_clock_now_ns() + 10 * SL_NS_PER_S;
 
@@ -142,10 +143,10 @@ static inline bool has_called(struct folder_case *c, const void *arg)
 	return c->n_calls >= *(const unsigned *)arg;
 }
 
-#define expect_load(c)                                                                             \
-	do {                                                                                       \
-		unsigned next_call = (c)->n_calls + 1;                                             \
-		cr_assert(wait_until((c), has_called, &next_call), "no load");                     \
+#define expect_load(c)                                                         \
+	do {                                                                   \
+		unsigned next_call = (c)->n_calls + 1;                         \
+		cr_assert(wait_until((c), has_called, &next_call), "no load"); \
 	} while (0)
 
 /* Runs the loop past the quiet time behind an event: what did not come by then does not come. A
@@ -157,7 +158,8 @@ static inline void settle(struct folder_case *c)
 	unsigned next = c->n_calls + 1;
 
 	(void)snprintf(name, sizeof(name), "zz-marker-%u.yaml", n);
-	(void)snprintf(text, sizeof(text), "{apiVersion: v1, kind: Namespace, metadata: {name: marker-%u}}", n++);
+	(void)snprintf(text, sizeof(text),
+		       "{apiVersion: v1, kind: Namespace, metadata: {name: marker-%u}}", n++);
 	write_file(c, name, text);
 	cr_assert(wait_until(c, has_called, &next), "no load");
 }
@@ -180,5 +182,6 @@ static inline const struct sl_diag *diag_with(const struct folder_case *c, const
 	return NULL;
 }
 
-#define SERVICE(name, port)                                                                        \
-	"apiVersion: v1\nkind: Service\nmetadata: {name: " name "}\nspec: {ports: [{port: " port "}]}\n"
+#define SERVICE(name, port)                                                                      \
+	"apiVersion: v1\nkind: Service\nmetadata: {name: " name "}\nspec: {ports: [{port: " port \
+	"}]}\n"

@@ -29,17 +29,22 @@ Test(folder, all_files_and_documents_are_loaded_once_at_the_start)
 	make_folder(&c, ".git");
 	write_file(&c, "a.yaml", SERVICE("a", "1") "---\n" SERVICE("b", "2"));
 	write_file(&c, "sub/c.yml", SERVICE("c", "3"));
-	write_file(&c, "sub/deep/d.json",
-		   "{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"d\"},\n"
-		   "\t\"spec\": {\"ports\": [{\"port\": 4}]}}");
-	write_file(&c, "list.yaml", "apiVersion: v1\nkind: List\nitems:\n"
-				    "- {apiVersion: v1, kind: Service, metadata: {name: e}, spec: {ports: [{port: 5}]}}\n"
-				    "- {apiVersion: v1, kind: Service, metadata: {name: f}, spec: {ports: [{port: 0}]}}\n");
+	write_file(
+		&c, "sub/deep/d.json",
+		"{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"d\"},\n"
+		"\t\"spec\": {\"ports\": [{\"port\": 4}]}}");
+	write_file(&c, "list.yaml",
+		   "apiVersion: v1\nkind: List\nitems:\n"
+		   "- {apiVersion: v1, kind: Service, metadata: {name: e}, spec: {ports: [{port: "
+		   "5}]}}\n"
+		   "- {apiVersion: v1, kind: Service, metadata: {name: f}, spec: {ports: [{port: "
+		   "0}]}}\n");
 	write_file(&c, "notes.txt", SERVICE("x", "9"));
 	write_file(&c, ".hidden.yaml", SERVICE("x", "9"));
 	write_file(&c, ".git/x.yaml", SERVICE("x", "9"));
 	write_file(&c, "yaml", SERVICE("x", "9"));
-	write_file(&c, "other.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n");
+	write_file(&c, "other.yaml",
+		   "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n");
 	case_open(&c);
 	cr_expect_eq(port_of(&c, "a"), 1);
 	cr_expect_eq(port_of(&c, "b"), 2);
@@ -95,7 +100,8 @@ Test(folder, an_unchanged_object_stays_the_same_object)
 	before = sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a"));
 	write_file(&c, "b.yaml", SERVICE("b", "2"));
 	expect_load(&c);
-	cr_expect_eq(sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a")), before);
+	cr_expect_eq(sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a")),
+		     before);
 	case_free(&c);
 }
 
@@ -163,7 +169,8 @@ Test(folder, changes_that_never_pause_are_applied_after_a_second)
 	while (c.n_calls == 1) {
 		char text[256];
 
-		cr_assert_lt(sl_clock_now_ns(), start + 10 * SL_NS_PER_S, "no load while files change");
+		cr_assert_lt(sl_clock_now_ns(), start + 10 * SL_NS_PER_S,
+			     "no load while files change");
 		(void)snprintf(text, sizeof(text), SERVICE("a", "%u"), i++ % 60000 + 1);
 		write_file(&c, "a.yaml", text);
 		cr_assert_eq(sl_loop_round(c.loop, SL_NS_PER_MS), 0);
@@ -197,8 +204,9 @@ Test(folder, a_file_can_be_renamed)
 	move(&c, "a.yaml", "b.yaml");
 	expect_load(&c);
 	cr_expect_eq(port_of(&c, "a"), 1);
-	cr_expect(sl_str_eqc(sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a"))->meta.file,
-			     "b.yaml"));
+	cr_expect(sl_str_eqc(
+		sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a"))->meta.file,
+		"b.yaml"));
 	move(&c, "b.yaml", "b.yaml.off");
 	expect_load(&c);
 	cr_expect_eq(port_of(&c, "a"), 0);
@@ -346,7 +354,8 @@ Test(folder, problems_are_sorted_by_file_and_line)
 	struct folder_case c;
 
 	case_make(&c);
-	write_file(&c, "b.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: Y}\n");
+	write_file(&c, "b.yaml",
+		   "apiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: Y}\n");
 	write_file(&c, "a.yaml", SERVICE("a", "0") "---\n" SERVICE("b", "0"));
 	case_open(&c);
 	cr_assert_eq(c.report->diags->n, 4);
@@ -374,8 +383,9 @@ Test(folder, subfolders_come_and_go)
 	cr_expect_eq(port_of(&c, "a"), 2);
 	move(&c, "x", "z");
 	expect_load(&c);
-	cr_expect(sl_str_eqc(sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a"))->meta.file,
-			     "z/y/a.yaml"));
+	cr_expect(sl_str_eqc(
+		sl_model_get(c.model, SL_KIND_SERVICE, SL_STR("default"), SL_STR("a"))->meta.file,
+		"z/y/a.yaml"));
 	write_file(&c, "z/y/a.yaml", SERVICE("a", "3"));
 	expect_load(&c);
 	cr_expect_eq(port_of(&c, "a"), 3, "a renamed folder is still watched");
@@ -614,7 +624,8 @@ Test(folder, lost_events_lead_to_a_full_load)
 	write_file(&c, "a.yaml", SERVICE("a", "1"));
 	case_open(&c);
 	next = c.n_calls + 1;
-	/* Two names in turn: equal events in a row are merged. The queue holds 16,384 by default. */
+	/* Two names in turn: equal events in a row are merged. The queue holds 16,384 by default.
+	 */
 	for (int i = 0; i < 40000; i++) {
 		char path[PATH_MAX];
 
@@ -720,7 +731,8 @@ Test(folder, each_allocation_may_fail_while_a_change_is_loaded)
 		char text[256];
 
 		port++;
-		(void)snprintf(text, sizeof(text), SERVICE("a", "%u") "---\n" SERVICE("x%u", "1"), port, port);
+		(void)snprintf(text, sizeof(text), SERVICE("a", "%u") "---\n" SERVICE("x%u", "1"),
+			       port, port);
 		write_file(&c, "a.yaml", text);
 		sl_alloc_fail_after(n++);
 		r = sl_folder_reload(c.folder);

@@ -95,7 +95,8 @@ Test(yaml, quoted_and_block_scalars_are_text)
 Test(yaml, tags_of_the_core_schema_are_obeyed)
 {
 	static const struct value_case cases[] = {
-		{"[!!str 1, !!int '1', !!float 1, !!bool 'true', !!null '', ! 1]", "[\"1\",1,1,true,null,\"1\"]"},
+		{"[!!str 1, !!int '1', !!float 1, !!bool 'true', !!null '', ! 1]",
+		 "[\"1\",1,1,true,null,\"1\"]"},
 		{"{a: !!map {}, b: !!seq []}", "{\"a\":{},\"b\":[]}"},
 		{"[!<tag:yaml.org,2002:str> 1]", "[\"1\"]"},
 	};
@@ -111,7 +112,9 @@ Test(yaml, collections_nest_in_both_styles)
 		{"{\"a\":1,\"b\":[true,null]}", "{\"a\":1,\"b\":[true,null]}"},
 		{"{\n\t\"a\":\t1\n}", "{\"a\":1}"},
 		{"%YAML 1.2\n---\na: b\n...\n", "{\"a\":\"b\"}"},
-		{"\xef\xbb\xbf" "a: b", "{\"a\":\"b\"}"},
+		{"\xef\xbb\xbf"
+		 "a: b",
+		 "{\"a\":\"b\"}"},
 		{"? a\n: b", "{\"a\":\"b\"}"},
 		{"'1': a\n'': b\n", "{\"1\":\"a\",\"\":\"b\"}"},
 		{"a: b\r\nc: d\r\n", "{\"a\":\"b\",\"c\":\"d\"}"},
@@ -143,9 +146,13 @@ Test(yaml, utf_16_is_read)
 {
 	struct parsed p;
 
-	parse_bytes((struct sl_str){"\xff\xfe" "a\0:\0 \0\xe4\0", 10}, &p);
+	parse_bytes((struct sl_str){"\xff\xfe"
+				    "a\0:\0 \0\xe4\0",
+				    10},
+		    &p);
 	cr_assert_eq(p.r, 0, "%s", p.err.message);
-	cr_expect_str_eq(json_string_value(json_object_get(sl_yaml_doc_root(p.doc), "a")), "\xc3\xa4");
+	cr_expect_str_eq(json_string_value(json_object_get(sl_yaml_doc_root(p.doc), "a")),
+			 "\xc3\xa4");
 	parsed_free(&p);
 }
 
@@ -199,8 +206,10 @@ Test(yaml, errors_name_line_and_cause)
 		}
 		cr_expect_eq(p.r, SL_YAML_BAD, "%s", cases[i].yaml);
 		cr_expect_eq(p.err.line, cases[i].line, "%s: line %u", cases[i].yaml, p.err.line);
-		cr_expect(strstr(p.err.message, cases[i].message), "%s: %s", cases[i].yaml, p.err.message);
-		cr_expect_eq(sl_yaml_next(p.yaml, &p.doc, &p.err), SL_YAML_END, "nothing comes after an error");
+		cr_expect(strstr(p.err.message, cases[i].message), "%s: %s", cases[i].yaml,
+			  p.err.message);
+		cr_expect_eq(sl_yaml_next(p.yaml, &p.doc, &p.err), SL_YAML_END,
+			     "nothing comes after an error");
 		cr_expect_null(p.doc);
 		parsed_free(&p);
 	}
@@ -218,7 +227,8 @@ Test(yaml, each_node_has_its_line)
 	struct parsed p;
 	json_t *foreign = json_string("x");
 
-	parse("# a comment\n\na: text\nb:\n- 1\n- {c: d}\n-\n  - e\nf: |\n  long\n  text\ng: &g\n  h: 1\ni: *g\nj: true\n",
+	parse("# a comment\n\na: text\nb:\n- 1\n- {c: d}\n-\n  - e\nf: |\n  long\n  text\ng: &g\n  "
+	      "h: 1\ni: *g\nj: true\n",
 	      &p);
 	cr_assert_eq(p.r, 0);
 	cr_expect_eq(sl_yaml_doc_line(p.doc, sl_yaml_doc_root(p.doc)), 3);
@@ -238,7 +248,8 @@ Test(yaml, each_node_has_its_line)
 
 Test(yaml, documents_come_one_by_one)
 {
-	static const char text[] = "---\n---\n# nothing\n---\na: 1\n---\n~\n---\n- b\n...\n---\nc\n";
+	static const char text[] =
+		"---\n---\n# nothing\n---\na: 1\n---\n~\n---\n- b\n...\n---\nc\n";
 	static const char *const expected[] = {"{\"a\":1}", "[\"b\"]", "\"c\""};
 	struct sl_yaml_error err = {0};
 	struct sl_yaml_doc *doc = NULL;
@@ -261,7 +272,8 @@ Test(yaml, documents_come_one_by_one)
 
 Test(yaml, nothing_is_no_document)
 {
-	static const char *const cases[] = {"", "\n\n", "# only\n", "---\n...\n", "%YAML 1.1\n---\n"};
+	static const char *const cases[] = {"", "\n\n", "# only\n", "---\n...\n",
+					    "%YAML 1.1\n---\n"};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct parsed p;
@@ -340,7 +352,9 @@ Test(yaml, merging_does_not_get_around_the_limit)
 
 	cr_assert_eq(sl_buf_printf(&buf, "- &a0 {k: 0123456789}\n"), 0);
 	for (int i = 1; i < 40; i++)
-		cr_assert_eq(sl_buf_printf(&buf, "- &a%d {x: *a%d, y: *a%d, <<: *a%d}\n", i, i - 1, i - 1, i - 1), 0);
+		cr_assert_eq(sl_buf_printf(&buf, "- &a%d {x: *a%d, y: *a%d, <<: *a%d}\n", i, i - 1,
+					   i - 1, i - 1),
+			     0);
 	parse_bytes(sl_buf_str(&buf), &p);
 	cr_expect_eq(p.r, SL_YAML_BAD);
 	cr_expect(strstr(p.err.message, "too large"), "%s", p.err.message);
@@ -390,7 +404,8 @@ Test(yaml, aliases_cannot_nest_deeper_than_that)
 
 Test(yaml, each_allocation_may_fail)
 {
-	static const char text[] = "a: &x {b: 1, c: text}\nd: {<<: [*x, {e: f}], g: [1, 2]}\n---\nh: i\n";
+	static const char text[] =
+		"a: &x {b: 1, c: text}\nd: {<<: [*x, {e: f}], g: [1, 2]}\n---\nh: i\n";
 	long n = 0;
 	int r;
 
