@@ -61,6 +61,18 @@ static enum sl_h1_guess guess_version(struct sl_str s)
 	return n == 5 ? SL_H1_GUESS_HTTP1 : SL_H1_GUESS_MORE;
 }
 
+/* A well-known method with a target that is none: a malformed request if the line says HTTP anywhere.
+ * As a tunnel it would go past the rules to a server that may be lenient; as HTTP it gets its 400. */
+static enum sl_h1_guess guess_malformed(struct sl_str s)
+{
+	const char *end = memchr(s.ptr, '\n', s.len);
+	struct sl_str line = {s.ptr, end ? (size_t)(end - s.ptr) : s.len};
+
+	if (memmem(line.ptr, line.len, "HTTP/", 5) || line.len >= TARGET_SURE)
+		return SL_H1_GUESS_HTTP1;
+	return end ? SL_H1_GUESS_OTHER : SL_H1_GUESS_MORE;
+}
+
 static enum sl_h1_guess guess_request_line(struct sl_str s)
 {
 	struct sl_str method = {s.ptr, 0};
@@ -78,7 +90,9 @@ static enum sl_h1_guess guess_request_line(struct sl_str s)
 	s = sl_str_skip(s, method.len + 1);
 	m = sl_method_from(method);
 	g = guess_target(m, s);
-	return g == SL_H1_GUESS_HTTP1 && m == SL_METHOD_OTHER ? guess_version(s) : g;
+	if (m == SL_METHOD_OTHER)
+		return g == SL_H1_GUESS_HTTP1 ? guess_version(s) : g;
+	return g == SL_H1_GUESS_OTHER ? guess_malformed(s) : g;
 }
 
 enum sl_h1_guess sl_h1_guess(const char *p, size_t len)
