@@ -44,23 +44,26 @@ static int content_add(struct sl_file_content *c, struct sl_str key, struct sl_o
 	return 0;
 }
 
-static struct sl_object *content_find(const struct sl_file_content *c, struct sl_str key)
+/* What the file says of each key; of two, the first. */
+static int content_index(const struct sl_file_content *c, struct sl_map *ret)
 {
-	for (size_t i = 0; i < c->n; i++) {
-		if (sl_str_eq(c->objects[i].key, key))
-			return c->objects[i].object;
+	for (size_t i = c->n; i > 0; i--) {
+		struct sl_file_object *o = &c->objects[i - 1];
+		int r = sl_map_put(ret, o->key, o, NULL);
+
+		if (r)
+			return r;
 	}
-	return NULL;
+	return 0;
 }
 
 /* All objects of from that are not in c. */
 static int content_keep_missing(struct sl_file_content *c, const struct sl_file_content *from)
 {
 	struct sl_map have = SL_MAP_INIT;
-	int r = 0;
+	int r = content_index(c, &have);
 
-	for (size_t i = 0; i < c->n && !r; i++)
-		r = sl_map_put(&have, c->objects[i].key, c, NULL);
+	/* Adding moves the objects, but not the keys: what is in the map is only asked for. */
 	for (size_t i = 0; i < from->n && !r; i++) {
 		if (!sl_map_get(&have, from->objects[i].key))
 			r = content_add(c, from->objects[i].key, from->objects[i].object);
@@ -76,12 +79,14 @@ struct reading {
 	const struct sl_file *file;
 	struct sl_file_content content;
 	struct sl_decode_opts opts;
-	bool nameless; /* an invalid object cannot be told from others */
+	bool nameless;	    /* an invalid object cannot be told from others */
+	bool indexed;	    /* last is filled in, which most readings do not need */
+	struct sl_map last; /* the file's content so far, by key */
 };
 
 static int keep_last(struct reading *rd, struct sl_str key, uint32_t line)
 {
-	struct sl_object *last = content_find(&rd->file->content, key);
+	const struct sl_file_object *last;
 	struct sl_diag diag = {
 		.severity = SL_SEVERITY_WARNING,
 		.file = rd->file->path,
@@ -89,12 +94,16 @@ static int keep_last(struct reading *rd, struct sl_str key, uint32_t line)
 	};
 	char label[SL_OBJECT_LABEL];
 
-	if (last) {
-		diag.object = sl_str_from(sl_object_label(last, label));
+	if (!rd->indexed && content_index(&rd->file->content, &rd->last))
+		return -ENOMEM;
+	rd->indexed = true;
+	last = sl_map_get(&rd->last, key);
+	if (last && last->object) {
+		diag.object = sl_str_from(sl_object_label(last->object, label));
 		sl_diags_add(&rd->content.diags, &diag,
 			     "the last valid version of the object stays in force");
 	}
-	return content_add(&rd->content, key, last);
+	return content_add(&rd->content, key, last ? last->object : NULL);
 }
 
 static int read_object(struct reading *rd, json_t *root)
@@ -186,6 +195,7 @@ int sl_file_parse(struct sl_file *f, struct sl_str text)
 	if (r)
 		return r;
 	r = read_documents(&rd, yaml, &err);
+	sl_map_deinit(&rd.last);
 	/* Somebody broke an object so badly that it cannot be told which one: it must not vanish.
 	 */
 	if (r == 0 && rd.nameless)
