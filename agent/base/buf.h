@@ -22,12 +22,12 @@ static inline size_t sl_buf_len(const struct sl_buf *b)
 
 static inline char *sl_buf_ptr(const struct sl_buf *b)
 {
-	return b->data + b->start;
+	return b->data ? b->data + b->start : NULL;
 }
 
 static inline struct sl_str sl_buf_str(const struct sl_buf *b)
 {
-	return (struct sl_str){b->data ? b->data + b->start : NULL, b->end - b->start};
+	return (struct sl_str){sl_buf_ptr(b), sl_buf_len(b)};
 }
 
 void sl_buf_deinit(struct sl_buf *b);

@@ -195,7 +195,9 @@ static int start_workers(struct sl_control *c)
 
 		if (r) {
 			c->n_workers = i;
-			return failed("cannot start a worker (is the access log writable?)", r);
+			sl_error("cannot start a worker access_log=\"%s\": %s",
+				 c->opts->access_log ? c->opts->access_log : "", sl_strerror(r));
+			return r;
 		}
 	}
 	return 0;

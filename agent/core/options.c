@@ -193,7 +193,9 @@ static int take(struct sl_options *o, int c, const char *v)
 		o->admin_socket = v;
 		return 0;
 	case OPT_METRICS:
-		o->metrics_address = strcmp(v, "off") ? v : NULL;
+		o->metrics = strcmp(v, "off") != 0;
+		if (o->metrics && sl_addr_parse(sl_str_from(v), &o->metrics_address))
+			return wrong("metrics", v, "ADDRESS:PORT or off");
 		return 0;
 	case OPT_DETACH:
 		o->detach = true;
@@ -227,9 +229,11 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 		.heartbeat_limit_ns = 2 * SL_NS_PER_S,
 		.drain_timeout_ns = 10 * SL_NS_PER_S,
 		.admin_socket = "/run/sluice/admin.sock",
-		.metrics_address = "127.0.0.1:15020",
+		.metrics = true,
 	};
 	int c, r;
+
+	(void)sl_addr_parse(SL_STR("127.0.0.1:15020"), &o.metrics_address); /* parses */
 
 	optind = 1;
 	while ((c = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {

@@ -3,6 +3,7 @@
 /* The command line of sluiced. */
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/addr.h"
 #include "datapath/datapath.h"
 
 enum { SL_MAX_NETNS_DIRS = 16, SL_MAX_WORKERS = 256 };
@@ -22,7 +23,8 @@ struct sl_options {
 	const char *status_file; /* NULL: none */
 	const char *access_log;	 /* NULL: none; "-": stdout */
 	const char *admin_socket;
-	const char *metrics_address; /* NULL: off */
+	bool metrics;
+	struct sl_addr metrics_address;
 	bool detach;
 	bool uninstall;
 };

@@ -217,21 +217,20 @@ static const char *not_healthy(void *arg)
 
 static int open_metrics(struct sl_control *c)
 {
-	struct sl_metrics_http_opts opts = {
-		.metrics = c->metrics, .not_ready = not_ready, .not_healthy = not_healthy, .arg = c};
-	const char *text = c->opts->metrics_address;
+	struct sl_metrics_http_opts opts = {.address = c->opts->metrics_address,
+					    .metrics = c->metrics,
+					    .not_ready = not_ready,
+					    .not_healthy = not_healthy,
+					    .arg = c};
+	char text[SL_ADDR_TEXT];
 	int r;
 
-	if (!text)
+	if (!c->opts->metrics)
 		return 0;
-	if (sl_addr_parse(sl_str_from(text), &opts.address)) {
-		sl_error("--metrics %s: expected ADDRESS:PORT or off", text);
-		return -EINVAL;
-	}
 	r = sl_metrics_http_open(c->loop, &opts, &c->metrics_http);
 	if (r)
 		sl_error("cannot serve metrics on %s (--metrics chooses another address, or off): %s",
-			 text, sl_strerror(r));
+			 sl_addr_format(&opts.address, text), sl_strerror(r));
 	return r;
 }
 

@@ -223,13 +223,16 @@ static int add_endpoints(json_t *out, const struct sl_upstream *up)
 
 	for (uint32_t i = 0; i < up->n_endpoints && !r; i++) {
 		const struct sl_endpoint *e = &up->endpoints[i];
-		char addr[SL_ADDR_TEXT];
+		char addr[SL_ADDR_TEXT], pod[600] = "";
 
+		if (e->pod.len)
+			(void)snprintf(pod, sizeof(pod), "%.*s/%.*s", SL_STR_ARG(up->namespace),
+				       SL_STR_ARG(e->pod));
 		r = json_array_append_new(
 			out, json_pack("{s:o, s:s, s:o, s:o, s:b}", "service", sl_view_str(up->key),
 				       "address", sl_addr_format(&e->addr, addr), "pod",
-				       sl_view_str(e->pod), "node", sl_view_str(e->node), "ready",
-				       e->ready));
+				       sl_view_str(sl_str_from(pod)), "node", sl_view_str(e->node),
+				       "ready", e->ready));
 	}
 	return r;
 }

@@ -195,7 +195,7 @@ void sl_access_log_write(struct sl_access_log *log, const struct sl_access_recor
 
 int sl_access_log_reopen(struct sl_access_log *log)
 {
-	mode_t type;
+	mode_t type = 0;
 	int fd;
 
 	sl_access_log_flush(log);

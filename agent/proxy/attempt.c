@@ -34,6 +34,7 @@ static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, bool reu
 	a->endpoint = *endpoint;
 	a->n_tries++;
 	a->first_byte_ns = 0;
+	a->started_ns = sl_loop_now(loop);
 	s->connect_expired = false;
 	r = sl_upconn_open(s->conn, endpoint, reuse, &a->up);
 	if (!r && a->up->sock.connecting)
@@ -148,6 +149,7 @@ void sl_attempt_lost(struct sl_stream *s)
 
 static bool connecting_step(struct sl_stream *s)
 {
+	struct sl_metrics_shard *m = s->conn->proxy->metrics;
 	struct sl_upconn *up = s->attempt.up;
 	int r = sl_sock_connected(&up->sock);
 
@@ -160,8 +162,12 @@ static bool connecting_step(struct sl_stream *s)
 		return true;
 	}
 	sl_timer_cancel(&s->attempt.connect_timer);
-	if (!up->reused)
-		sl_metrics_inc(s->conn->proxy->metrics, SL_COUNTER_CONNECTS_OK);
+	if (!up->counted_connect) {
+		up->counted_connect = true;
+		sl_metrics_inc(m, SL_COUNTER_CONNECTS_OK);
+		sl_metrics_observe(m, SL_HISTOGRAM_CONNECT,
+				   sl_loop_now(s->conn->proxy->loop) - s->attempt.started_ns);
+	}
 	sl_stream_move(s, SL_STREAM_WAITING);
 	return true;
 }
@@ -197,9 +203,11 @@ void sl_attempt_release(struct sl_stream *s)
 		return;
 	clean = s->state == SL_STREAM_RESPONDING && s->res_body.done && s->req_ended &&
 		s->res.keep_alive && !up->sock.broken && !sl_buf_len(&up->sock.out);
-	if (clean)
+	if (clean) {
+		up->served = true;
 		sl_upconn_give(up);
-	else
+	} else {
 		/* An answer that was not taken to its end: the endpoint may stop working on it. */
 		sl_upconn_close(up, !s->res_body.done);
+	}
 }

@@ -53,10 +53,26 @@ static void count_conns(struct sl_proxy *p, int change)
 	sl_metrics_gauge_set(p->metrics, SL_GAUGE_CONNS, n);
 }
 
+static void count_bytes(struct sl_conn *c)
+{
+	struct sl_metrics_shard *m = c->proxy->metrics;
+
+	sl_metrics_add(m, SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED,
+		       c->sock.n_received - c->counted_received);
+	sl_metrics_add(m, SL_COUNTER_BYTES_DOWNSTREAM_SENT, c->sock.n_sent - c->counted_sent);
+	c->counted_received = c->sock.n_received;
+	c->counted_sent = c->sock.n_sent;
+	if (c->up)
+		sl_upconn_count(c->up);
+	if (c->stream && c->stream->attempt.up)
+		sl_upconn_count(c->stream->attempt.up);
+}
+
 static void bury(struct sl_conn *c)
 {
 	struct sl_proxy *p = c->proxy;
 
+	count_bytes(c);
 	sl_timer_cancel(&c->timer);
 	sl_task_cancel(&c->task);
 	sl_conn_move(c, SL_CONN_DEAD);
@@ -156,11 +172,14 @@ static void run(struct sl_task *t)
 {
 	struct sl_conn *c = sl_container_of(t, struct sl_conn, task);
 
-	for (unsigned i = 0; i < STEPS_PER_ROUND; i++) {
-		if (!step(c))
-			return;
-	}
-	if (c->state != SL_CONN_DEAD)
+	unsigned i = 0;
+
+	while (i < STEPS_PER_ROUND && step(c))
+		i++;
+	if (c->state == SL_CONN_DEAD)
+		return;
+	count_bytes(c);
+	if (i == STEPS_PER_ROUND)
 		sl_task_queue_next(c->proxy->loop, &c->task);
 }
 
@@ -205,6 +224,20 @@ static void refuse(struct sl_proxy *p, int fd, enum sl_counter why)
 	sl_metrics_inc(p->metrics, why);
 }
 
+/* A steered connection comes from loopback; the client's address as the backend sees it is one of
+ * the namespace's own. */
+static void show_peer(struct sl_addr *peer, const struct sl_source *source)
+{
+	if (!sl_addr_is_loopback(peer))
+		return;
+	for (uint32_t i = 0; i < source->n_addrs; i++) {
+		if (sl_addr_is_v4(&source->addrs[i]) == sl_addr_is_v4(peer)) {
+			memcpy(peer->ip, source->addrs[i].ip, sizeof(peer->ip));
+			return;
+		}
+	}
+}
+
 void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted *a)
 {
 	struct sl_proxy *p = src->proxy;
@@ -232,6 +265,7 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 	c->proxy = p;
 	c->source = src;
 	c->peer = a->peer;
+	show_peer(&c->peer, src->source);
 	c->original = original.addr;
 	c->cgroup_id = original.cgroup_id;
 	c->accepted_ns = sl_loop_now(p->loop);

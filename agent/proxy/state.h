@@ -76,7 +76,10 @@ struct sl_upconn {
 	struct sl_sock sock;
 	struct sl_proxy *proxy;
 	struct sl_conn *conn; /* whose task runs on events; NULL in the pool */
-	bool reused;	      /* came from the pool */
+	bool reused;	      /* has served an exchange before this one */
+	bool served;	      /* has served an exchange */
+	bool counted_connect; /* in metrics */
+	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
 };
 
 /* A connection to an endpoint from the client's network namespace; connect(2) may still be under way. reuse: one from
@@ -84,6 +87,8 @@ struct sl_upconn {
 int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse, struct sl_upconn **ret);
 /* Idle and clean: into the pool. */
 void sl_upconn_give(struct sl_upconn *u);
+/* Bring the byte counters up to date. */
+void sl_upconn_count(struct sl_upconn *u);
 /* Accepts NULL. */
 void sl_upconn_close(struct sl_upconn *u, bool reset);
 /* From now on events queue that conn's task. */
@@ -117,7 +122,7 @@ struct sl_attempt {
 	struct sl_addr endpoint;
 	unsigned n_tries;
 	bool retried_stale;
-	uint64_t first_byte_ns;
+	uint64_t started_ns, first_byte_ns;
 	struct sl_timer timer; /* backendRequest */
 	struct sl_timer connect_timer;
 };
@@ -209,6 +214,7 @@ struct sl_conn {
 	bool looked;	 /* DETECT: gave the client one round to speak */
 	bool timed_out;
 	bool close_after; /* no further request */
+	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
 	uint64_t tunnel_up_bytes, tunnel_down_bytes;
 	struct sl_addr dialled; /* endpoint of the last dial of a tunnel */
 	unsigned n_dials;

@@ -73,6 +73,7 @@ struct sl_stream *sl_stream_new(struct sl_conn *conn)
 	s->timer = SL_TIMER_INIT(on_request_timeout);
 	s->attempt.timer = SL_TIMER_INIT(on_attempt_timeout);
 	s->attempt.connect_timer = SL_TIMER_INIT(on_connect_timeout);
+	sl_metrics_gauge_add(p->metrics, SL_GAUGE_REQUESTS, 1);
 	return s;
 }
 
@@ -80,6 +81,7 @@ void sl_stream_free(struct sl_stream *s)
 {
 	struct sl_proxy *p = s->conn->proxy;
 
+	sl_metrics_gauge_add(p->metrics, SL_GAUGE_REQUESTS, -1);
 	sl_timer_cancel(&s->timer);
 	sl_config_unref(s->config);
 	if (p->n_free_streams >= MAX_FREE_STREAMS || s->arena.used_bytes > ARENA_KEEP_BYTES) {
@@ -304,10 +306,28 @@ static int route(struct sl_stream *s)
 	return choose_backend(s);
 }
 
+/* An HTTP/1.0 client need not send Host, an HTTP/1.1 server must have it (RFC 9112 section 3.2): the
+ * address that the client dialled stands for the name that it did not say. */
+static int name_host(struct sl_stream *s)
+{
+	const struct sl_addr *dialled = &s->conn->original;
+	char text[SL_ADDR_TEXT];
+
+	if (dialled->port == 80 && sl_addr_is_v4(dialled))
+		sl_addr_format_ip(dialled, text);
+	else
+		sl_addr_format(dialled, text);
+	return sl_arena_str(&s->arena, sl_str_from(text), &s->req.authority);
+}
+
 void sl_stream_begin(struct sl_stream *s)
 {
 	struct sl_conn *c = s->conn;
 
+	if (s->req.version == 10 && !s->req.authority.len && name_host(s)) {
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+		return;
+	}
 	s->log_path = s->req.target;
 	s->log_authority = s->req.authority;
 	s->env = (struct sl_filter_env){.arena = &s->arena,

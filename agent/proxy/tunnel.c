@@ -121,6 +121,7 @@ bool sl_tunnel_step(struct sl_conn *c)
 		if (r)
 			return connect_failed(c, r);
 		sl_metrics_inc(c->proxy->metrics, SL_COUNTER_CONNECTS_OK);
+		up->counted_connect = true;
 	}
 	if (!move(&c->sock, &up->sock, &c->tunnel_up_bytes, &progress) ||
 	    !move(&up->sock, &c->sock, &c->tunnel_down_bytes, &progress)) {

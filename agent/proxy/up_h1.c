@@ -49,8 +49,9 @@ bool sl_up_write_body(struct sl_stream *s)
 			return true;
 		}
 	} else if (s->conn->sock.eof && !sl_buf_len(&s->conn->sock.in)) {
-		/* The client went in the middle of its request. */
-		sl_conn_kill(s->conn, SL_END_CLIENT_CLOSED);
+		/* The client ended in the middle of its request (RFC 9112 section 8). */
+		s->close_after = true;
+		sl_stream_reply(s, 400, SL_END_CLIENT_CLOSED);
 		return true;
 	}
 	return progress;
@@ -209,8 +210,11 @@ bool sl_up_read(struct sl_stream *s)
 		sl_stream_reply(s, 503, SL_END_INTERNAL);
 		return true;
 	}
-	if (n > 0 && !s->attempt.first_byte_ns)
+	if (n > 0 && !s->attempt.first_byte_ns) {
 		s->attempt.first_byte_ns = sl_loop_now(s->conn->proxy->loop);
+		sl_metrics_observe(s->conn->proxy->metrics, SL_HISTOGRAM_FIRST_BYTE,
+				   s->attempt.first_byte_ns - s->attempt.started_ns);
+	}
 	if (s->state == SL_STREAM_WAITING)
 		return read_head(s) || n > 0;
 	return read_body(s) || n > 0;

@@ -20,10 +20,22 @@ static void destroy(struct sl_pooled *c)
 	sl_upconn_close(sl_container_of(c, struct sl_upconn, pooled), false);
 }
 
+void sl_upconn_count(struct sl_upconn *u)
+{
+	struct sl_metrics_shard *m = u->proxy->metrics;
+
+	sl_metrics_add(m, SL_COUNTER_BYTES_UPSTREAM_RECEIVED,
+		       u->sock.n_received - u->counted_received);
+	sl_metrics_add(m, SL_COUNTER_BYTES_UPSTREAM_SENT, u->sock.n_sent - u->counted_sent);
+	u->counted_received = u->sock.n_received;
+	u->counted_sent = u->sock.n_sent;
+}
+
 void sl_upconn_close(struct sl_upconn *u, bool reset)
 {
 	if (!u)
 		return;
+	sl_upconn_count(u);
 	if (u->conn)
 		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, -1);
 	sl_sock_close(&u->sock, reset);
@@ -106,8 +118,10 @@ int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool re
 		c = sl_pool_take(p->pool, conn->source->source->cookie, endpoint);
 	if (c) {
 		u = sl_container_of(c, struct sl_upconn, pooled);
-		u->reused = true;
+		/* One that was dialled to hear whether the server speaks first has proved nothing. */
+		u->reused = u->served;
 		u->sock.n_sent = u->sock.n_received = 0;
+		u->counted_sent = u->counted_received = 0;
 		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_REUSED);
 	} else {
 		r = connect_new(conn, endpoint, &u);
@@ -135,6 +149,7 @@ void sl_upconn_give(struct sl_upconn *u)
 	}
 	sl_buf_release(&u->sock.in);
 	sl_buf_release(&u->sock.out);
+	sl_upconn_count(u);
 	u->conn = NULL;
 	sl_metrics_gauge_add(p->metrics, SL_GAUGE_POOL_LEASED, -1);
 	sl_pool_give(p->pool, &u->pooled);
