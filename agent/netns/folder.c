@@ -108,7 +108,6 @@ static void resolve(struct sl_netns_folder *f, struct name *name)
 	}
 	name->netns = n;
 	n->n_names++;
-	n->witness = 0;
 }
 
 /* Returns 0 or -ENOMEM. */
