@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Workers' questions to the host: thread-safe calls into datapath and netns, nothing else. */
 #include <errno.h>
+#include "base/alloc.h"
 #include "core/state.h"
 
 /* A connection goes to another worker when this one has a quarter more, and enough for it to matter. */
@@ -32,6 +33,33 @@ static int pod_uid(void *arg, uint64_t cgroup_id, char ret_uid[64])
 	return c->cgroups ? sl_cgroups_pod_uid(c->cgroups, cgroup_id, ret_uid) : -ENOENT;
 }
 
+struct crowd {
+	struct sl_mail mail;
+	struct sl_control *control;
+	uint64_t source;
+	int change;
+};
+
+static void on_crowd(struct sl_mail *m)
+{
+	struct crowd *crowd = sl_container_of(m, struct crowd, mail);
+
+	sl_served_crowd(crowd->control, crowd->source, crowd->change);
+	free(crowd);
+}
+
+static void crowd(void *arg, uint64_t source, int change)
+{
+	struct sl_control *c = arg;
+	struct crowd *news = sl_new(struct crowd);
+
+	if (!news)
+		return; /* the count is off by a step */
+	*news = (struct crowd){
+		.mail.fn = on_crowd, .control = c, .source = source, .change = change};
+	sl_mailbox_post(c->mailbox, &news->mail);
+}
+
 static bool hand_over(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own)
 {
 	struct sl_control *c = arg;
@@ -59,6 +87,7 @@ struct sl_proxy_host sl_host_for(struct sl_control *c)
 		.original = original,
 		.own = own,
 		.pod_uid = pod_uid,
+		.crowd = crowd,
 		.hand_over = c->n_workers > 1 ? hand_over : NULL,
 	};
 }

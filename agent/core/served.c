@@ -112,7 +112,8 @@ static void put_addresses(struct sl_served *s, const struct sl_source *old)
 
 static void publish(struct sl_served *s)
 {
-	struct sl_netns_entry e = {.port4 = s->port4, .port6 = s->port6, .n_addr4 = 1};
+	struct sl_netns_entry e = {
+		.port4 = s->port4, .port6 = s->port6, .n_addr4 = s->n_addr4};
 	int r;
 
 	for (uint32_t i = s->source->n_addrs; i-- > 0;) {
@@ -164,6 +165,49 @@ static int give_to_workers(struct sl_served *s)
 	return 0;
 }
 
+static void count_ports(struct sl_served *s)
+{
+	uint16_t first = 32768, last = 60999; /* the kernel's default */
+	int r = sl_source_port_range(s->source, &first, &last);
+
+	if (r)
+		sl_warn("cannot read ip_local_port_range netns=\"%s\": %s", s->source->name,
+			sl_strerror(r));
+	s->n_ports = (uint32_t)last - first + 1;
+}
+
+/* A client socket has a port of its own towards each listener address. The hook chooses among them at
+ * random, so that the first has T + T/2 + T/3 ... connections when the n-th is opened at n * T: a
+ * quarter of the ports for T keeps that sum below all of them. */
+void sl_served_crowd(struct sl_control *c, uint64_t cookie, int change)
+{
+	struct sl_served *s = sl_map_get(&c->served, SL_KEY(&cookie));
+	char text[SL_ADDR_TEXT];
+	struct sl_addr addr;
+	int r;
+
+	if (!s)
+		return;
+	s->n_conns += change;
+	if (c->draining || !s->port4 || s->n_addr4 == SL_MAX_ADDRESSES ||
+	    (int64_t)s->n_conns * 4 < (int64_t)s->n_ports * s->n_addr4)
+		return;
+	(void)snprintf(text, sizeof(text), "127.0.0.%u", s->n_addr4 + 1U);
+	r = sl_addr_parse_ip(sl_str_from(text), s->port4, &addr);
+	if (!r)
+		r = listen_on(s, &addr);
+	if (!r) {
+		s->n_addr4++;
+		r = give_to_workers(s);
+	}
+	if (r)
+		sl_warn("no further listener netns=\"%s\" address=%s: %s", s->source->name, text,
+			sl_strerror(r));
+	else
+		sl_info("further listener netns=\"%s\" address=%s connections=%d", s->source->name,
+			text, s->n_conns);
+}
+
 static int serve(struct sl_control *c, struct sl_source *source)
 {
 	struct sl_served *s = sl_new(struct sl_served);
@@ -183,6 +227,8 @@ static int serve(struct sl_control *c, struct sl_source *source)
 		served_free(s);
 		return r;
 	}
+	s->n_addr4 = 1;
+	count_ports(s);
 	put_addresses(s, NULL);
 	sl_info("serving netns=\"%s\" cookie=%llu port4=%u port6=%u addresses=%u", source->name,
 		(unsigned long long)source->cookie, s->port4, s->port6, source->n_addrs);

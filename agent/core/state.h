@@ -16,7 +16,7 @@
 #include "source/folder.h"
 #include "status/status.h"
 
-enum { SL_MAX_LISTENERS = 8 };
+enum { SL_MAX_ADDRESSES = 15, SL_MAX_LISTENERS = SL_MAX_ADDRESSES + 1 };
 
 /* One network namespace that is served. */
 struct sl_served {
@@ -25,7 +25,9 @@ struct sl_served {
 	int fds[SL_MAX_LISTENERS]; /* listening sockets, shared with the workers */
 	uint32_t n_fds;
 	uint16_t port4, port6;
-	uint16_t n_addr4;
+	uint16_t n_addr4; /* 127.0.0.1 to 127.0.0.n_addr4 are listened on */
+	uint32_t n_ports; /* ephemeral ones: connections that fit one listener */
+	int n_conns;	  /* of all workers, about */
 	bool published; /* in the kernel's map: connections are steered here */
 };
 
@@ -78,6 +80,8 @@ void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 void sl_served_event(void *control, enum sl_netns_event event, struct sl_source *source);
 /* The kernel says that a namespace without a listener called a routed Service. */
 void sl_served_wanted(void *control, const struct sl_event *ev);
+/* host.c counts a namespace's connections here. */
+void sl_served_crowd(struct sl_control *c, uint64_t cookie, int change);
 /* New connections are not steered any more; open ones go on. */
 void sl_served_unpublish_all(struct sl_control *c);
 void sl_served_free_all(struct sl_control *c);

@@ -55,24 +55,72 @@ static int open_socket(int family, int type, int protocol)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Returns the way back, or -errno. */
+static int enter(int fd)
+{
+	int back = home();
+
+	if (back >= 0 && setns(fd, CLONE_NEWNET))
+		return -errno;
+	return back;
+}
+
+static void leave(int back)
+{
+	if (setns(back, CLONE_NEWNET)) {
+		sl_error("cannot return to the own network namespace, aborting error=\"%s\"",
+			 sl_strerror(errno));
+		abort();
+	}
+}
+
 int sl_netns_socket_at(int fd, int family, int type, int protocol)
 {
 	int back, r;
 
 	if (fd < 0)
 		return open_socket(family, type, protocol);
-	back = home();
+	back = enter(fd);
 	if (back < 0)
 		return back;
-	if (setns(fd, CLONE_NEWNET))
-		return -errno;
 	r = open_socket(family, type, protocol);
-	if (setns(back, CLONE_NEWNET)) {
-		sl_error("cannot return to the own network namespace, aborting error=\"%s\"",
-			 sl_strerror(errno));
-		abort();
-	}
+	leave(back);
 	return r;
+}
+
+/* /proc/sys/net shows the namespace of the thread that opens it. */
+static int open_port_range(void)
+{
+	int fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sl_source_port_range(const struct sl_source *s, uint16_t *ret_first, uint16_t *ret_last)
+{
+	_cleanup_(sl_closep) int fd = -1;
+	unsigned first, last;
+	char text[32] = "";
+	int back;
+
+	if (s->fd < 0) {
+		fd = open_port_range();
+	} else {
+		back = enter(s->fd);
+		if (back < 0)
+			return back;
+		fd = open_port_range();
+		leave(back);
+	}
+	if (fd < 0)
+		return fd;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		return -errno;
+	if (sscanf(text, "%u %u", &first, &last) != 2 || first > last || last > UINT16_MAX)
+		return -EINVAL;
+	*ret_first = (uint16_t)first;
+	*ret_last = (uint16_t)last;
+	return 0;
 }
 
 int sl_source_socket(const struct sl_source *s, int family, int type, int protocol)

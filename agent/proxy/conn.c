@@ -8,7 +8,7 @@
 
 /* Steps of one conn in one round before the others have their turn; a step moves at most
  * SL_SOCK_HIGH_BYTES each way. */
-enum { STEPS_PER_ROUND = 16 };
+enum { STEPS_PER_ROUND = 16, CROWD_STEP = 64 };
 
 void sl_conn_move(struct sl_conn *c, enum sl_conn_state to)
 {
@@ -68,6 +68,20 @@ static void count_bytes(struct sl_conn *c)
 		sl_upconn_count(c->stream->attempt.up);
 }
 
+/* In steps, so that a connection costs nothing. */
+static void count_of_source(struct sl_proxy_source *src, int change)
+{
+	const struct sl_proxy_host *host = &src->proxy->host;
+	int untold;
+
+	src->n_conns += change;
+	untold = src->n_conns - src->n_told;
+	if (!host->crowd || (untold < CROWD_STEP && untold > -CROWD_STEP))
+		return;
+	src->n_told = src->n_conns;
+	host->crowd(host->arg, src->cookie, untold);
+}
+
 static void bury(struct sl_conn *c)
 {
 	struct sl_proxy *p = c->proxy;
@@ -80,6 +94,7 @@ static void bury(struct sl_conn *c)
 	sl_list_append(&p->dead, &c->node);
 	sl_task_queue(p->loop, &p->reap);
 	count_conns(p, -1);
+	count_of_source(c->source, -1);
 }
 
 void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason)
@@ -273,6 +288,7 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 	c->timer = SL_TIMER_INIT(on_timeout);
 	sl_list_append(&src->conns, &c->node);
 	count_conns(p, 1);
+	count_of_source(src, 1);
 	sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_ACCEPTED);
 	sl_timer_arm(p->loop, &c->timer, c->accepted_ns + p->opts.idle_timeout_ns);
 	sl_conn_wake(c);

@@ -35,6 +35,9 @@ struct sl_proxy_host {
 	int (*own)(void *arg, int fd);
 	/* Pod of a cgroup; -ENOENT when none. */
 	int (*pod_uid)(void *arg, uint64_t cgroup_id, char ret_uid[64]);
+	/* This worker has that many more (or fewer) open connections of a namespace than it said before; said in
+	 * steps, not for each. NULL: nobody wants to know. */
+	void (*crowd)(void *arg, uint64_t source, int change);
 	/* Give a connection to a worker that has fewer. True: taken (fd too). NULL: one worker. */
 	bool (*hand_over)(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own);
 };

@@ -44,6 +44,7 @@ struct sl_proxy_source {
 	uint64_t cookie;
 	struct sl_list listeners;
 	struct sl_list conns;
+	int n_conns, n_told; /* open; as host.crowd() knows it */
 };
 
 struct sl_proxy {

@@ -225,3 +225,25 @@ def test_a_file_that_is_no_namespace_is_ignored(mesh):
         assert "not-a-namespace" not in mesh.served_netns()
     finally:
         os.unlink(path)
+
+
+def test_more_connections_than_one_listener_address_can_tell_apart(mesh):
+    """A client's port is taken once towards each address: further 127.x addresses follow."""
+    pod = mesh.pod("crowded")
+
+    def few_ports():
+        with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as f:
+            f.write("40000 41999")
+    pod.call(few_ports)
+    mesh.start()
+
+    def run():
+        conns = []
+        for _ in range(2600):
+            c = rawhttp.Conn(mesh.addr())
+            conns.append(c)
+            assert c.request(target="/routed").status == 200
+        return len({c.sock.getsockname()[0] for c in conns}), conns[0].request(target="/routed").status
+    assert pod.call(run, timeout=60) == (1, 200), "the application sees one address of its own"
+    listeners = next(n for n in mesh.ctl("netns")["netns"] if n["name"] == os.path.basename(pod.netns))["listeners"]
+    assert sum(a.startswith("127.") for a in listeners) > 3, listeners
