@@ -114,7 +114,7 @@ def test_sendto_with_fast_open(mesh):
 
 
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("port", [0, 43210])
+@pytest.mark.parametrize("port", [0, 23210])
 def test_bound_to_the_pods_own_address(mesh, family, port):
     own = mesh.client.v4 if family == 4 else mesh.client.v6
 
@@ -137,7 +137,7 @@ def test_a_bound_port_whose_tuple_is_taken_is_left_to_the_policy(mesh):
             for s in (one, two):
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                s.bind(("0.0.0.0", 43211))
+                s.bind(("0.0.0.0", 23211))
             one.connect(mesh.addr())
             steered(one)
             two.connect(mesh.addr("second"))

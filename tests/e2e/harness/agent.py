@@ -11,7 +11,7 @@ from .wait import scaled, wait_for
 _REPORTS = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
 
 SANITIZER_ENV = {
-    "ASAN_OPTIONS": "halt_on_error=1:exitcode=99:detect_leaks=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "halt_on_error=1:exitcode=99:detect_leaks=1:quarantine_size_mb=32:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=98:second_deadlock_stack=1",
 }
@@ -35,6 +35,11 @@ def sanitized():
     with open(os.path.join(build_dir(), "meson-info", "intro-buildoptions.json")) as f:
         options = {o["name"]: o["value"] for o in json.load(f)}
     return options.get("b_sanitize", "none") != "none"
+
+
+def memory_budget(n):
+    """What the agent may grow by; a sanitizer build keeps freed memory and pads the rest."""
+    return n * 4 if sanitized() else n
 
 
 class Agent:
