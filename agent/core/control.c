@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/limits.h"
 #include "core/state.h"
 
 /* The heartbeat's limit holds this many beats, so that one late round does not count as a hang. */
@@ -186,12 +187,15 @@ static int start_workers(struct sl_control *c)
 	for (uint32_t i = 0; i < c->n_workers; i++) {
 		struct sl_worker_opts opts = {
 			.index = i,
-			.proxy = SL_PROXY_OPTS_DEFAULT,
+			.proxy = c->opts->proxy,
 			.host = sl_host_for(c),
 			.metrics = sl_metrics_shard(c->metrics, i),
 			.access_log = c->opts->access_log,
 		};
-		int r = sl_worker_start(&opts, &c->workers[i]);
+		int r;
+
+		sl_limits_per_worker(&opts.proxy, c->n_workers);
+		r = sl_worker_start(&opts, &c->workers[i]);
 
 		if (r) {
 			c->n_workers = i;

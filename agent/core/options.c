@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/limits.h"
 
 static const char help[] =
 	"Usage: sluiced --config DIR [OPTION]...\n"
@@ -32,13 +33,16 @@ static const char help[] =
 	"      --metrics ADDR:PORT    Prometheus metrics and health, or off\n"
 	"                             (default: 127.0.0.1:15020)\n"
 	"      --log-level LEVEL      error, warn, info (default) or debug\n"
+	"      --limit NAME=VALUE     set a limit, see below; may be repeated\n"
 	"      --detach               take programs, maps and pins away on exit\n"
 	"      --uninstall            take away what an earlier agent left, then exit\n"
 	"  -h, --help\n"
 	"  -V, --version\n"
 	"\n"
 	"SIGTERM and SIGINT end open requests and exit; SIGHUP loads the folder again and\n"
-	"opens the access log anew.\n";
+	"opens the access log anew.\n"
+	"\n"
+	"Limits (bytes, counts or milliseconds):\n";
 
 enum {
 	OPT_CGROUP = 256,
@@ -55,6 +59,7 @@ enum {
 	OPT_ADMIN_SOCKET,
 	OPT_METRICS,
 	OPT_LOG_LEVEL,
+	OPT_LIMIT,
 	OPT_DETACH,
 	OPT_UNINSTALL,
 };
@@ -75,6 +80,7 @@ static const struct option long_options[] = {
 	{"admin-socket", required_argument, NULL, OPT_ADMIN_SOCKET},
 	{"metrics", required_argument, NULL, OPT_METRICS},
 	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+	{"limit", required_argument, NULL, OPT_LIMIT},
 	{"detach", no_argument, NULL, OPT_DETACH},
 	{"uninstall", no_argument, NULL, OPT_UNINSTALL},
 	{"help", no_argument, NULL, 'h'},
@@ -153,6 +159,7 @@ static int take_choice(struct sl_options *o, int c, const char *v)
 
 static int take(struct sl_options *o, int c, const char *v)
 {
+	char err[100];
 	uint64_t n;
 	int r;
 
@@ -197,6 +204,11 @@ static int take(struct sl_options *o, int c, const char *v)
 		if (o->metrics && sl_addr_parse(sl_str_from(v), &o->metrics_address))
 			return wrong("metrics", v, "ADDRESS:PORT or off");
 		return 0;
+	case OPT_LIMIT:
+		if (!sl_limits_set(&o->proxy, v, err, sizeof(err)))
+			return 0;
+		fprintf(stderr, "sluiced: --limit %s: %s\n", v, err);
+		return SL_OPTIONS_USAGE;
 	case OPT_DETACH:
 		o->detach = true;
 		return 0;
@@ -209,6 +221,7 @@ static int take(struct sl_options *o, int c, const char *v)
 		return take_choice(o, c, v);
 	case 'h':
 		(void)fputs(help, stdout);
+		sl_limits_help();
 		return SL_OPTIONS_EXIT;
 	case 'V':
 		(void)puts("sluiced " SL_VERSION);
@@ -229,6 +242,7 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 		.heartbeat_limit_ns = 2 * SL_NS_PER_S,
 		.drain_timeout_ns = 10 * SL_NS_PER_S,
 		.admin_socket = "/run/sluice/admin.sock",
+		.proxy = SL_PROXY_OPTS_DEFAULT,
 		.metrics = true,
 	};
 	int c, r;

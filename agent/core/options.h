@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include "base/addr.h"
 #include "datapath/datapath.h"
+#include "proxy/proxy.h"
 
 enum { SL_MAX_NETNS_DIRS = 16, SL_MAX_WORKERS = 256 };
 
@@ -23,6 +24,7 @@ struct sl_options {
 	const char *status_file; /* NULL: none */
 	const char *access_log;	 /* NULL: none; "-": stdout */
 	const char *admin_socket;
+	struct sl_proxy_opts proxy; /* limits and timeouts; totals are the agent's */
 	bool metrics;
 	struct sl_addr metrics_address;
 	bool detach;

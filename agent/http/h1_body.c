@@ -126,6 +126,8 @@ static int read_trailers(struct sl_h1_body *b, const struct sl_h1_limits *limits
 	unsigned seen;
 	int r = sl_h1_section_find(&section, &b->scan, p, len, &section_len, err);
 
+	if (r == SL_H1_BAD && err->over)
+		err->over = SL_H1_OVER_TRAILER;
 	if (r)
 		return r;
 	if (b->scan.n_lines) {

@@ -17,7 +17,14 @@ enum {
 
 static inline int sl_h1_bad(struct sl_h1_error *err, uint16_t status, const char *reason)
 {
-	*err = (struct sl_h1_error){status, reason};
+	*err = (struct sl_h1_error){.status = status, .reason = reason};
+	return SL_H1_BAD;
+}
+
+static inline int sl_h1_too_much(struct sl_h1_error *err, uint16_t status, enum sl_h1_over over,
+				 const char *reason)
+{
+	*err = (struct sl_h1_error){.status = status, .over = over, .reason = reason};
 	return SL_H1_BAD;
 }
 

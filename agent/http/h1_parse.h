@@ -30,9 +30,19 @@ enum {
 	SL_H1_BAD = 2,	/* malformed or over a limit: see struct sl_h1_error */
 };
 
+/* Which limit a message went over. */
+enum sl_h1_over {
+	SL_H1_OVER_NONE,
+	SL_H1_OVER_START_LINE,
+	SL_H1_OVER_HEAD,
+	SL_H1_OVER_COUNT,
+	SL_H1_OVER_TRAILER,
+};
+
 struct sl_h1_error {
 	uint16_t status;    /* what to answer a client: 400, 414, 431, 501, 505; 502 for a response
 			       head */
+	enum sl_h1_over over;
 	const char *reason; /* static text for the log, e.g. "both Content-Length and ..." */
 };
 

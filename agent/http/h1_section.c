@@ -7,9 +7,9 @@ static int check_rest(const struct sl_h1_section_limits *limits, const struct sl
 		      size_t len, struct sl_h1_error *err)
 {
 	if (!scan->n_lines && len > limits->first_line_bytes)
-		return sl_h1_bad(err, 414, "start line too long");
+		return sl_h1_too_much(err, 414, SL_H1_OVER_START_LINE, "start line too long");
 	if (len > limits->bytes)
-		return sl_h1_bad(err, 431, "header section too long");
+		return sl_h1_too_much(err, 431, SL_H1_OVER_HEAD, "header section too long");
 	return 0;
 }
 
@@ -35,7 +35,7 @@ int sl_h1_section_find(const struct sl_h1_section_limits *limits, struct sl_h1_s
 			return 0;
 		}
 		if (scan->n_lines == limits->n_lines)
-			return sl_h1_bad(err, 431, "too many header lines");
+			return sl_h1_too_much(err, 431, SL_H1_OVER_COUNT, "too many header lines");
 		scan->n_lines++;
 		scan->seen = at = end;
 	}

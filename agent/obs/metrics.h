@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include "base/buf.h"
 #include "obs/end_reason.h"
+#include "obs/limit.h"
 
 /* Counters of one family stand together; the table in render.c has names, labels and help. */
 enum sl_counter {
@@ -69,6 +70,7 @@ struct sl_metrics_shard {
 	uint64_t counters[SL_COUNTER_MAX];
 	uint64_t gauges[SL_GAUGE_MAX];
 	uint64_t ends[SL_END_MAX];
+	uint64_t limits[SL_LIMIT_MAX];
 	struct sl_histogram_cells histograms[SL_HISTOGRAM_MAX];
 	struct sl_series_table *requests;  /* service, route, rule, backend, code */
 	struct sl_series_table *durations; /* service, route */
@@ -112,6 +114,12 @@ static inline void sl_metrics_gauge_set(struct sl_metrics_shard *s, enum sl_gaug
 static inline void sl_metrics_end(struct sl_metrics_shard *s, enum sl_end_reason reason)
 {
 	sl_metrics_cell_add(&s->ends[reason], 1);
+}
+
+/* Each time a limit is reached: sluice_limit_reached_total{limit}. */
+static inline void sl_metrics_limit(struct sl_metrics_shard *s, enum sl_limit limit)
+{
+	sl_metrics_cell_add(&s->limits[limit], 1);
 }
 
 void sl_metrics_observe(struct sl_metrics_shard *s, enum sl_histogram h, uint64_t duration_ns);

@@ -129,6 +129,17 @@ static void render_ends(struct sl_metrics_out *o, const struct sl_metrics *m)
 	}
 }
 
+static void render_limits(struct sl_metrics_out *o, const struct sl_metrics *m)
+{
+	sl_metrics_out_family(o, "sluice_limit_reached_total",
+			      "How often a limit refused or ended something.", SL_METRIC_COUNTER);
+	for (unsigned i = SL_LIMIT_NONE + 1; i < SL_LIMIT_MAX; i++) {
+		struct sl_metric_label limit = {"limit", sl_str_from(sl_limit_name(i))};
+
+		sl_metrics_out_u64(o, &limit, 1, SL_METRICS_SUM(m, limits, i));
+	}
+}
+
 static void render_histograms(struct sl_metrics_out *o, const struct sl_metrics *m)
 {
 	for (size_t h = 0; h < SL_HISTOGRAM_MAX; h++) {
@@ -284,6 +295,7 @@ int sl_metrics_render(struct sl_metrics *m, struct sl_buf *out)
 	render_cells(&o, m, gauges, SL_GAUGE_MAX, offsetof(struct sl_metrics_shard, gauges),
 		     SL_METRIC_GAUGE);
 	render_ends(&o, m);
+	render_limits(&o, m);
 	render_histograms(&o, m);
 	render_requests(&o, m);
 	for (size_t i = 0; i < m->n_sources && !o.error; i++)

@@ -58,7 +58,8 @@ static void try_next(struct sl_stream *s, bool again)
 		if (!r)
 			break;
 		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS) {
-			sl_stream_reply(s, 503, SL_END_INTERNAL);
+			sl_stream_limit(s, r == -ENOMEM ? SL_LIMIT_MEMORY : SL_LIMIT_DESCRIPTORS, 503,
+					SL_END_INTERNAL);
 			return;
 		}
 		if (s->attempt.n_tries >= MAX_TRIES) {
@@ -155,6 +156,8 @@ static bool connecting_step(struct sl_stream *s)
 
 	if (r == -EINPROGRESS && s->connect_expired)
 		r = -ETIMEDOUT;
+	if (r == -ETIMEDOUT)
+		sl_metrics_limit(m, SL_LIMIT_CONNECT_TIMEOUT);
 	if (r == -EINPROGRESS)
 		return false;
 	if (r) {

@@ -53,6 +53,24 @@ static void count_conns(struct sl_proxy *p, int change)
 	sl_metrics_gauge_set(p->metrics, SL_GAUGE_CONNS, n);
 }
 
+static uint64_t capacity(const struct sl_sock *s)
+{
+	return s->in.cap + s->out.cap;
+}
+
+/* Memory held by queues: a limit for the sum of all, so it need not be exact at each moment. */
+static void count_buffers(struct sl_conn *c)
+{
+	uint64_t now = capacity(&c->sock);
+
+	if (c->up)
+		now += capacity(&c->up->sock);
+	if (c->stream && c->stream->attempt.up)
+		now += capacity(&c->stream->attempt.up->sock);
+	c->proxy->buffered_bytes += now - c->buffered_bytes;
+	c->buffered_bytes = now;
+}
+
 static void count_bytes(struct sl_conn *c)
 {
 	struct sl_metrics_shard *m = c->proxy->metrics;
@@ -87,6 +105,7 @@ static void bury(struct sl_conn *c)
 	struct sl_proxy *p = c->proxy;
 
 	count_bytes(c);
+	count_buffers(c);
 	sl_timer_cancel(&c->timer);
 	sl_task_cancel(&c->task);
 	sl_conn_move(c, SL_CONN_DEAD);
@@ -194,6 +213,7 @@ static void run(struct sl_task *t)
 	if (c->state == SL_CONN_DEAD)
 		return;
 	count_bytes(c);
+	count_buffers(c);
 	if (i == STEPS_PER_ROUND)
 		sl_task_queue_next(c->proxy->loop, &c->task);
 }
@@ -230,13 +250,15 @@ void sl_conn_resolve(struct sl_conn *c)
 	c->table = c->frontend ? sl_frontend_table(c->frontend, c->client.namespace) : NULL;
 }
 
-static void refuse(struct sl_proxy *p, int fd, enum sl_counter why)
+static void refuse(struct sl_proxy *p, int fd, enum sl_counter why, enum sl_limit limit)
 {
 	struct linger now = {.l_onoff = 1};
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)); /* else a FIN */
 	(void)close(fd);
 	sl_metrics_inc(p->metrics, why);
+	if (limit)
+		sl_metrics_limit(p->metrics, limit);
 }
 
 /* A steered connection comes from loopback; the client's address as the backend sees it is one of
@@ -260,21 +282,23 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 	struct sl_conn *c;
 	int r;
 
-	if (p->n_conns >= p->opts.max_conns) {
-		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED);
+	if (p->n_conns >= p->opts.max_conns || p->buffered_bytes >= p->opts.max_buffered_bytes) {
+		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED,
+		       p->n_conns >= p->opts.max_conns ? SL_LIMIT_CONNECTIONS
+						       : SL_LIMIT_BUFFERED_BYTES);
 		return;
 	}
 	r = p->host.original(p->host.arg, a->fd, &original);
 	if (r) {
 		refuse(p, a->fd,
-		       r == -ENOENT ? SL_COUNTER_CONNS_NOT_STEERED
-				    : SL_COUNTER_CONNS_REFUSED);
+		       r == -ENOENT ? SL_COUNTER_CONNS_NOT_STEERED : SL_COUNTER_CONNS_REFUSED,
+		       SL_LIMIT_NONE);
 		return;
 	}
 	c = sl_new(struct sl_conn);
 	if (!c || sl_sock_init(&c->sock, p->loop, &c->watch, a->fd, on_event)) {
 		free(c);
-		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED);
+		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED, SL_LIMIT_MEMORY);
 		return;
 	}
 	c->proxy = p;

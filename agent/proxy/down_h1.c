@@ -11,14 +11,40 @@ static void arm(struct sl_conn *c, uint64_t timeout_ns)
 	sl_timer_arm(loop, &c->timer, sl_loop_now(loop) + timeout_ns);
 }
 
-static void refuse_request(struct sl_conn *c, struct sl_stream *s, uint16_t status,
-			   enum sl_end_reason end)
+static enum sl_limit limit_of(enum sl_h1_over over)
+{
+	static const enum sl_limit limits[] = {
+		[SL_H1_OVER_NONE] = SL_LIMIT_NONE,
+		[SL_H1_OVER_START_LINE] = SL_LIMIT_REQUEST_LINE_BYTES,
+		[SL_H1_OVER_HEAD] = SL_LIMIT_HEADER_BYTES,
+		[SL_H1_OVER_COUNT] = SL_LIMIT_HEADER_COUNT,
+		[SL_H1_OVER_TRAILER] = SL_LIMIT_TRAILER_BYTES,
+	};
+
+	return limits[over];
+}
+
+/* The codec found fault, or memory ran out. */
+static void reply_bad(struct sl_stream *s, int r, const struct sl_h1_error *err)
+{
+	s->close_after = true;
+	if (r != SL_H1_BAD) {
+		sl_stream_limit(s, SL_LIMIT_MEMORY, 503, SL_END_INTERNAL);
+		return;
+	}
+	s->why = err->reason;
+	if (err->over)
+		sl_stream_limit(s, limit_of(err->over), err->status, SL_END_CLIENT_INVALID);
+	else
+		sl_stream_reply(s, err->status, SL_END_CLIENT_INVALID);
+}
+
+static void refuse_request(struct sl_conn *c, struct sl_stream *s)
 {
 	c->stream = s;
 	c->close_after = true;
 	if (!s->req.version)
 		s->req.version = 11;
-	sl_stream_reply(s, status, end);
 }
 
 /* The client waits for nothing, or went, or was too slow. */
@@ -27,11 +53,14 @@ static bool give_up_head(struct sl_conn *c, struct sl_stream *s)
 	bool begun = sl_buf_len(&c->sock.in) > 0;
 
 	if (c->timed_out && begun) {
-		refuse_request(c, s, 408, SL_END_CLIENT_TIMEOUT);
+		refuse_request(c, s);
+		sl_stream_limit(s, SL_LIMIT_HEADER_TIMEOUT, 408, SL_END_CLIENT_TIMEOUT);
 		return true;
 	}
 	if (c->timed_out || c->close_after || (c->proxy->draining && !begun) ||
 	    sl_sock_read_done(&c->sock)) {
+		if (c->timed_out)
+			sl_metrics_limit(c->proxy->metrics, SL_LIMIT_IDLE_TIMEOUT);
 		sl_stream_free(s);
 		sl_conn_finish(c);
 		return true;
@@ -81,8 +110,8 @@ static bool next_request(struct sl_conn *c)
 	c->n_requests++;
 	sl_timer_cancel(&c->timer);
 	if (r) {
-		refuse_request(c, s, r == SL_H1_BAD ? err.status : 503,
-			       r == SL_H1_BAD ? SL_END_CLIENT_INVALID : SL_END_INTERNAL);
+		refuse_request(c, s);
+		reply_bad(s, r, &err);
 		return true;
 	}
 	sl_buf_consume(&c->sock.in, used);
@@ -151,9 +180,7 @@ bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struc
 		if (r && !fn)
 			return false; /* thrown away anyway: the connection ends with the answer */
 		if (r) {
-			s->close_after = true;
-			sl_stream_reply(s, r == SL_H1_BAD ? err.status : 503,
-					r == SL_H1_BAD ? SL_END_CLIENT_INVALID : SL_END_INTERNAL);
+			reply_bad(s, r, &err);
 			return true;
 		}
 		s->req_bytes += part.len;

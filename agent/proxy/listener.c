@@ -21,6 +21,7 @@ static void refuse_one(struct sl_listener *l)
 	int fd;
 
 	sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_REFUSED);
+	sl_metrics_limit(p->metrics, SL_LIMIT_DESCRIPTORS);
 	if (sl_log_allowed(&limit, sl_loop_now(p->loop), &skipped))
 		sl_warn("out of file descriptors, refusing connections skipped=%llu",
 			(unsigned long long)skipped);

@@ -64,6 +64,32 @@ int sl_proxy_new(struct sl_loop *loop, const struct sl_proxy_opts *opts,
 	return 0;
 }
 
+uint64_t sl_proxy_limit(const struct sl_proxy *p, enum sl_limit limit)
+{
+	switch (limit) {
+	case SL_LIMIT_REQUEST_LINE_BYTES:
+		return p->opts.h1.start_line_bytes;
+	case SL_LIMIT_HEADER_BYTES:
+		return p->opts.h1.head_bytes;
+	case SL_LIMIT_HEADER_COUNT:
+		return p->opts.h1.n_headers;
+	case SL_LIMIT_TRAILER_BYTES:
+		return p->opts.h1.trailer_bytes;
+	case SL_LIMIT_HEADER_TIMEOUT:
+		return p->opts.header_timeout_ns / SL_NS_PER_MS;
+	case SL_LIMIT_IDLE_TIMEOUT:
+		return p->opts.idle_timeout_ns / SL_NS_PER_MS;
+	case SL_LIMIT_CONNECT_TIMEOUT:
+		return p->opts.connect_timeout_ns / SL_NS_PER_MS;
+	case SL_LIMIT_CONNECTIONS:
+		return p->opts.max_conns;
+	case SL_LIMIT_BUFFERED_BYTES:
+		return p->opts.max_buffered_bytes;
+	default:
+		return 0;
+	}
+}
+
 struct sl_proxy_source *sl_proxy_source(const struct sl_proxy *p, uint64_t cookie)
 {
 	return sl_map_get(&p->sources, SL_KEY(&cookie));

@@ -5,6 +5,7 @@
  * by the current snapshot, and keeps the connections to endpoints. Everything of one proxy stays in
  * one thread; it knows neither BPF nor Kubernetes, what it needs of the host comes by callback.
  */
+#include "base/clock.h"
 #include "http/h1_parse.h"
 #include "loop/loop.h"
 #include "netns/netns.h"
@@ -44,7 +45,8 @@ struct sl_proxy_host {
 
 struct sl_proxy_opts {
 	struct sl_h1_limits h1;
-	uint32_t max_conns;		/* per worker; default 65536 */
+	uint32_t max_conns;		/* of this worker; default 131072 */
+	uint64_t max_buffered_bytes;	/* queued in all its sockets, about; default 256 MiB */
 	uint64_t header_timeout_ns;	/* from the first byte of a request to the end of its head; default 60 s */
 	uint64_t idle_timeout_ns;	/* of a client connection between requests; default 1 h */
 	uint64_t linger_timeout_ns;	/* how long a closing connection is read from; default 5 s */
@@ -52,7 +54,8 @@ struct sl_proxy_opts {
 };
 #define SL_PROXY_OPTS_DEFAULT                                                                      \
 	((struct sl_proxy_opts){.h1 = SL_H1_LIMITS_DEFAULT,                                        \
-				.max_conns = 65536,                                                \
+				.max_conns = 131072,                                               \
+				.max_buffered_bytes = 256u << 20,                                  \
 				.header_timeout_ns = 60 * SL_NS_PER_S,                             \
 				.idle_timeout_ns = 3600 * SL_NS_PER_S,                             \
 				.linger_timeout_ns = 5 * SL_NS_PER_S,                              \

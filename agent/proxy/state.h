@@ -65,6 +65,7 @@ struct sl_proxy {
 	struct sl_list dead; /* conns to free at the end of the round */
 	struct sl_task reap;
 	unsigned n_free_streams;
+	uint64_t buffered_bytes; /* sum of conn.buffered_bytes */
 	size_t n_conns; /* atomic store, relaxed: read by other threads */
 	int spare_fd;	/* given up for a moment to refuse a connection when descriptors ran out */
 	bool draining;
@@ -149,6 +150,8 @@ struct sl_stream {
 	struct sl_timer timer; /* timeouts.request */
 	uint64_t started_ns, req_bytes, res_bytes;
 	struct sl_str log_path, log_authority; /* as received, before filters */
+	const char *why; /* what was wrong with the request, static; NULL: as s->end says */
+	enum sl_limit limit; /* that was reached */
 	struct sl_str own_body;		       /* of an answer of the agent's own */
 	enum sl_body_kind down_body; /* framing of the answer towards the client */
 	bool req_ended;	  /* the end of the request went into the upstream's queue */
@@ -165,6 +168,8 @@ bool sl_stream_step(struct sl_stream *s);
 void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason end);
 /* Its conn is being cut: let go of the endpoint, state DONE. */
 void sl_stream_cut(struct sl_stream *s, enum sl_end_reason end);
+/* Answer and count that a limit was reached. */
+void sl_stream_limit(struct sl_stream *s, enum sl_limit limit, uint16_t status, enum sl_end_reason end);
 /* Log, count and free. */
 void sl_stream_end(struct sl_stream *s);
 /* Free one that never became a request. */
@@ -216,6 +221,7 @@ struct sl_conn {
 	bool timed_out;
 	bool close_after; /* no further request */
 	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
+	uint64_t buffered_bytes; /* capacity of its queues and its endpoint's, as of its last round */
 	uint64_t tunnel_up_bytes, tunnel_down_bytes;
 	struct sl_addr dialled; /* endpoint of the last dial of a tunnel */
 	unsigned n_dials;
@@ -264,6 +270,8 @@ bool sl_tunnel_step(struct sl_conn *c);
 void sl_tunnel_end(struct sl_conn *c, enum sl_end_reason reason);
 
 /* proxy.c */
+/* The configured value of a limit, in the unit of its name; 0: none. */
+uint64_t sl_proxy_limit(const struct sl_proxy *p, enum sl_limit limit);
 struct sl_config *sl_config_ref(struct sl_config *c);
 void sl_config_unref(struct sl_config *c);
 struct sl_proxy_source *sl_proxy_source(const struct sl_proxy *p, uint64_t cookie);

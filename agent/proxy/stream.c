@@ -210,6 +210,25 @@ static void send_own(struct sl_stream *s)
 	sl_stream_move(s, SL_STREAM_DONE);
 }
 
+static int write_own_body(struct sl_stream *s)
+{
+	const char *why = s->why ? s->why : explain(s->end, s->res.status);
+	uint64_t value = s->limit ? sl_proxy_limit(s->conn->proxy, s->limit) : 0;
+
+	if (!value)
+		return sl_arena_printf(&s->arena, &s->own_body, "sluice: %s\n", why);
+	return sl_arena_printf(&s->arena, &s->own_body, "sluice: %s (limit %s=%llu)\n", why,
+			       sl_limit_name(s->limit), (unsigned long long)value);
+}
+
+void sl_stream_limit(struct sl_stream *s, enum sl_limit limit, uint16_t status,
+		     enum sl_end_reason end)
+{
+	s->limit = limit;
+	sl_metrics_limit(s->conn->proxy->metrics, limit);
+	sl_stream_reply(s, status, end);
+}
+
 void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason end)
 {
 	struct sl_response *res = &s->res;
@@ -223,7 +242,7 @@ void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason en
 	sl_attempt_release(s);
 	sl_stream_move(s, SL_STREAM_LOCAL);
 	*res = (struct sl_response){.status = status, .version = 11, .has_length = true};
-	if (sl_arena_printf(&s->arena, &s->own_body, "sluice: %s\n", explain(end, status)) ||
+	if (write_own_body(s) ||
 	    sl_headers_append(&res->headers, &s->arena, SL_STR("content-type"),
 			      SL_STR("text/plain; charset=utf-8"))) {
 		sl_conn_kill(s->conn, SL_END_INTERNAL);
@@ -333,6 +352,10 @@ void sl_stream_begin(struct sl_stream *s)
 	s->env = (struct sl_filter_env){.arena = &s->arena,
 					.scheme = SL_STR("http"),
 					.port = c->original.port};
+	if (s->conn->proxy->buffered_bytes >= s->conn->proxy->opts.max_buffered_bytes) {
+		sl_stream_limit(s, SL_LIMIT_BUFFERED_BYTES, 503, SL_END_LIMIT);
+		return;
+	}
 	if (route(s))
 		return;
 	sl_attempt_begin(s);
