@@ -97,25 +97,27 @@ static bool query_name_eq(struct sl_str raw, struct sl_str name)
 	return n == name.len;
 }
 
-static int find_header(const struct lookup *l, struct sl_str name, struct sl_str *ret)
+int match_find_header(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,
+		      struct sl_str *ret)
 {
 	/* The authority, also where it came as :authority or in the request target, which overrides
 	 * a Host line (RFC 9112 section 3.2.2). */
-	if (l->req->authority.len && sl_str_ieq(name, SL_STR("Host"))) {
-		*ret = l->req->authority;
+	if (req->authority.len && sl_str_ieq(name, SL_STR("Host"))) {
+		*ret = req->authority;
 		return 0;
 	}
-	return sl_headers_join(&l->req->headers, l->arena, name, ret);
+	return sl_headers_join(&req->headers, arena, name, ret);
 }
 
-static int find_query(const struct lookup *l, struct sl_str name, struct sl_str *ret)
+int match_find_query(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,
+		     struct sl_str *ret)
 {
 	struct sl_str raw_name, raw_value;
 	size_t pos = 0;
 
-	while (sl_uri_query_next(l->req->query, &pos, &raw_name, &raw_value)) {
+	while (sl_uri_query_next(req->query, &pos, &raw_name, &raw_value)) {
 		if (query_name_eq(raw_name, name))
-			return sl_uri_query_decode(l->arena, raw_value, ret);
+			return sl_uri_query_decode(arena, raw_value, ret);
 	}
 	return -ENOENT;
 }
@@ -128,8 +130,8 @@ static const struct sl_str *request_value(struct lookup *l, enum value_kind kind
 	int r;
 
 	if (c->round != l->scratch->round || c->name_id != name_id) {
-		r = kind == VALUE_HEADER ? find_header(l, name, &c->value)
-					 : find_query(l, name, &c->value);
+		r = kind == VALUE_HEADER ? match_find_header(l->req, l->arena, name, &c->value)
+					 : match_find_query(l->req, l->arena, name, &c->value);
 		if (r == -ENOMEM)
 			l->scratch->failed = true;
 		c->round = l->scratch->round;

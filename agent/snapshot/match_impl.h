@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The index's inside, shared by match_index.c (builds it) and match.c (walks it) only. */
+/* The index's inside, shared by match_index.c (builds it) and match.c (walks it) only, and what
+ * match.c shares with explain.c: how a request's values are read. */
 #include "snapshot/match_index.h"
 
 /* Some of the matches, in order of precedence. */
@@ -65,3 +66,10 @@ struct sl_match_index {
 const struct bucket *bucket_find(const struct bucket_table *t, struct sl_str path);
 const struct value_node *value_find(const struct fan *f, enum value_kind kind, uint32_t name_id,
 				    struct sl_str value);
+
+/* The request's value of a header or query name, as matches compare it. Returns 0, -ENOENT when the
+ * request has none, -ENOMEM. */
+int match_find_header(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,
+		      struct sl_str *ret);
+int match_find_query(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,
+		     struct sl_str *ret);
