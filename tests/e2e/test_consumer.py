@@ -3,6 +3,8 @@
 import pytest
 
 from harness import manifests as m
+from harness.cgroup import Cgroup
+from harness.netns import Entry
 from harness.wait import wait_for
 
 MARK = m.response_headers(set={"X-Header-Set": "set"})
@@ -148,3 +150,27 @@ def test_a_dropped_rule_leaves_the_others(world):
     assert world.fetch("/bad/x").status in (404, 500)
     conditions = wait_for(lambda: [r for r in world.status()["routes"] if r["name"] == "mixed"])[0]["parents"][0]["conditions"]
     assert {c["type"]: c["status"] for c in conditions}["PartiallyInvalid"] == "True"
+
+
+@pytest.mark.parametrize("layout", ["pod{uid}", "kubepods-burstable-pod{slice}.slice"])
+def test_pods_in_the_hosts_network_are_told_apart_by_their_cgroup(world, layout):
+    """They share addresses with the node and with each other, so only the caller's cgroup can tell."""
+    uid = "5f6d0b9a-58b4-4d0e-8a3c-2b1f0e9d7c61"
+    world.base()
+    world.write("host-pod.yaml", {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "on-the-host", "namespace": "other", "uid": uid},
+        "spec": {"nodeName": "node-1", "hostNetwork": True, "containers": [{"name": "main", "image": "example/main"}]},
+        "status": {"phase": "Running", "podIP": "10.77.0.1"}})
+    world.route("producer", [m.rule(backends="a")])
+    world.route("consumer", [m.rule(backends=m.backend("b", ns="shop"))], [WEB], ns="other")
+    world.start()
+    cgroup = Cgroup(layout.format(uid=uid, slice=uid.replace("-", "_")), world.fabric.cgroup)
+    try:
+        inside = Entry(world.fabric.node.netns, cgroup.path)
+        assert world.fetch(pod=inside).seen["pod"] == "b", "the consumer route of its namespace"
+        assert world.fetch(pod=world.fabric.node).seen["pod"] == "a", "a process of the node is no Pod"
+        assert world.fetch(pod=inside).seen["peer"][0] == "10.77.0.1"
+    finally:
+        cgroup.remove()
+    assert any(r.get("source_pod") == "on-the-host" for r in wait_for(world.access_records))
