@@ -17,7 +17,10 @@ static void on_event(struct sl_watch *w, uint32_t events)
 
 static void destroy(struct sl_pooled *c)
 {
-	sl_upconn_close(sl_container_of(c, struct sl_upconn, pooled), false);
+	struct sl_upconn *u = sl_container_of(c, struct sl_upconn, pooled);
+
+	sl_metrics_gauge_set(u->proxy->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(u->proxy->pool));
+	sl_upconn_close(u, false);
 }
 
 void sl_upconn_count(struct sl_upconn *u)
