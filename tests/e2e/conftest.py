@@ -13,10 +13,6 @@ from harness.fabric import Fabric  # noqa: E402
 from harness.world import World  # noqa: E402
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "threads: also run with the thread sanitizer")
-
-
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

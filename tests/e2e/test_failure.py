@@ -196,7 +196,6 @@ def test_frozen_for_a_moment_nothing_is_lost(world):
     assert result.errors == [] and set(result.pods) == {"a"}, result
 
 
-@pytest.mark.threads
 def test_kill_and_restart_under_load_costs_only_what_was_open(world):
     """Figures: requests whose connection the kill cut, and nothing else; a thread may meet the dying
     listener once more. At once afterwards new connections go through; none waits."""

@@ -21,7 +21,6 @@ from harness.world import stand_in
 CLIENTS = os.path.join(os.path.dirname(__file__), "clients")
 
 
-@pytest.mark.threads
 @pytest.mark.parametrize("keep_alive", [False, True])
 def test_a_route_added_and_removed_under_load_fails_no_request(world, keep_alive):
     """Somebody else serves the address without the mesh; the rule takes the traffic to pod a and back."""
@@ -61,7 +60,6 @@ def test_connections_through_the_agent_go_on_when_the_last_route_goes(world):
         assert set(task.stop_and_result()) == {"a", "b", "c"}, "to the Service's own endpoints"
 
 
-@pytest.mark.threads
 def test_a_thousand_connections_at_once(world):
     world.base()
     world.route("r", [m.rule(backends="web")])

@@ -63,7 +63,6 @@ def test_a_pod_with_open_connections_goes(mesh):
     assert mesh.fetch("/routed").status == 200
 
 
-@pytest.mark.threads
 def test_pods_that_come_and_go_leave_nothing_behind(mesh):
     mesh.start()
 
