@@ -27,19 +27,20 @@ struct tcp_sock {
 	_Bool is_mptcp;
 } __attribute__((preserve_access_index));
 
-/* The ends of the call at hand, each read once. */
+/* The ends of the call at hand, each read once. Ports in host order here and in the maps; what the
+ * kernel gives and takes is in network order. */
 struct call {
 	struct sl_ip dst;
 	struct sl_ip bound; /* the socket's own address */
-	__be16 port;
-	__u16 bound_port; /* host order; 0: none */
+	__u16 port;
+	__u16 bound_port; /* 0: none */
 	int v4;		  /* also when an IPv6 socket calls a v4-mapped address */
 	int hook4;
 };
 
 /* hook4 is a constant where this is inlined: an IPv4 hook may not even contain the other branch. */
 static __always_inline void set_address(struct bpf_sock_addr *ctx, int hook4, struct sl_ip ip,
-					__be16 port)
+					__u16 port)
 {
 	if (hook4) {
 		SL_CTX_SET(ctx, user_ip4, ip.w[3]);
@@ -49,13 +50,13 @@ static __always_inline void set_address(struct bpf_sock_addr *ctx, int hook4, st
 		SL_CTX_SET(ctx, user_ip6[2], ip.w[2]);
 		SL_CTX_SET(ctx, user_ip6[3], ip.w[3]);
 	}
-	SL_CTX_SET(ctx, user_port, port);
+	SL_CTX_SET(ctx, user_port, bpf_htons(port));
 }
 
 /* Returns 0, or -1 when there is no memory for it. */
 static __always_inline int remember(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
-				    const struct call *call, struct sl_ip via, __be16 via_port,
-				    __u32 flags)
+				    const struct call *call, struct sl_ip via, __u16 via_port,
+				    int steered)
 {
 	struct sl_orig *o = bpf_sk_storage_get(&sl_orig, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
@@ -65,7 +66,10 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, struct bpf_sock *
 	sl_ip_store(o->via, via);
 	o->port = call->port;
 	o->via_port = via_port;
-	o->flags = flags;
+	o->steered = steered;
+	o->direct = !steered;
+	o->accepted = 0;
+	o->bound_loopback = steered && sl_ip_is_loopback(call->bound);
 	o->cgroup_id = bpf_get_current_cgroup_id();
 	o->netns = bpf_get_netns_cookie(ctx);
 	return 0;
@@ -90,7 +94,7 @@ static __always_inline int balance(struct bpf_sock_addr *ctx, struct bpf_sock *s
 		return REFUSE;
 	}
 	/* Without the record getpeername shows the endpoint: no reason to refuse. */
-	if (remember(ctx, sk, call, to, ep->port, SL_ORIG_DIRECT))
+	if (remember(ctx, sk, call, to, ep->port, 0))
 		sl_count(SL_REASON_NO_MEMORY);
 	set_address(ctx, call->hook4, to, ep->port);
 	sl_count(SL_REASON_DIRECT);
@@ -143,24 +147,24 @@ static __always_inline void report(__u64 netns, const struct call *call, __u32 r
 
 /* As a packet that comes in from remote would have it. */
 static __always_inline void tuple_fill(struct bpf_sock_tuple *t, int v4, struct sl_ip local,
-				       __be16 local_port, struct sl_ip remote, __be16 remote_port)
+				       __u16 local_port, struct sl_ip remote, __u16 remote_port)
 {
 	if (v4) {
 		t->ipv4.saddr = remote.w[3];
-		t->ipv4.sport = remote_port;
+		t->ipv4.sport = bpf_htons(remote_port);
 		t->ipv4.daddr = local.w[3];
-		t->ipv4.dport = local_port;
+		t->ipv4.dport = bpf_htons(local_port);
 	} else {
 		__builtin_memcpy(t->ipv6.saddr, &remote, sizeof(remote));
-		t->ipv6.sport = remote_port;
+		t->ipv6.sport = bpf_htons(remote_port);
 		__builtin_memcpy(t->ipv6.daddr, &local, sizeof(local));
-		t->ipv6.dport = local_port;
+		t->ipv6.dport = bpf_htons(local_port);
 	}
 }
 
 /* Is there a listener, and did the agent mark it? Only the agent can: the mark is set by fd. */
 static __always_inline __u32 check_listener(struct bpf_sock_addr *ctx, int v4, struct sl_ip ip,
-					    __be16 port)
+					    __u16 port)
 {
 	struct bpf_sock_tuple t = {};
 	struct sl_ip any = {};
@@ -183,7 +187,7 @@ static __always_inline __u32 check_listener(struct bpf_sock_addr *ctx, int v4, s
 }
 
 static __always_inline int port_taken(struct bpf_sock_addr *ctx, const struct call *call,
-				      struct sl_ip ip, __be16 port)
+				      struct sl_ip ip, __u16 port)
 {
 	struct sl_ip client = sl_client_ip(call->bound, call->v4);
 	struct bpf_sock_tuple t = {};
@@ -192,7 +196,7 @@ static __always_inline int port_taken(struct bpf_sock_addr *ctx, const struct ca
 
 	if (!call->bound_port)
 		return 0;
-	tuple_fill(&t, call->v4, client, bpf_htons(call->bound_port), ip, port);
+	tuple_fill(&t, call->v4, client, call->bound_port, ip, port);
 	if (call->v4)
 		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
 	else
@@ -232,9 +236,9 @@ static __always_inline __u32 steer(struct bpf_sock_addr *ctx, struct bpf_sock *s
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	struct sl_netns_val *ns;
-	__u32 flags = SL_ORIG_STEERED, reason = SL_REASON_NO_NETNS;
+	__u32 reason = SL_REASON_NO_NETNS;
 	struct sl_ip via;
-	__be16 port;
+	__u16 port;
 
 	if (is_mptcp(ctx, sk))
 		return SL_REASON_MPTCP;
@@ -257,9 +261,7 @@ static __always_inline __u32 steer(struct bpf_sock_addr *ctx, struct bpf_sock *s
 		return SL_REASON_SOURCE;
 	if (port_taken(ctx, call, via, port))
 		return SL_REASON_PORT_TAKEN;
-	if (sl_ip_is_loopback(call->bound))
-		flags |= SL_ORIG_BOUND_LOOPBACK;
-	if (remember(ctx, sk, call, via, port, flags))
+	if (remember(ctx, sk, call, via, port, 1))
 		return SL_REASON_NO_MEMORY;
 	set_address(ctx, call->hook4, via, port);
 	return SL_REASON_STEERED;
@@ -311,7 +313,7 @@ int sl_connect4(struct bpf_sock_addr *ctx)
 {
 	struct call call = {
 		.dst = sl_ip_from4(SL_CTX(ctx, user_ip4)),
-		.port = SL_CTX(ctx, user_port),
+		.port = bpf_ntohs(SL_CTX(ctx, user_port)),
 		.hook4 = 1,
 	};
 
@@ -323,7 +325,7 @@ int sl_connect6(struct bpf_sock_addr *ctx)
 {
 	struct call call = {
 		.dst = SL_CTX_IP6(ctx, user_ip6),
-		.port = SL_CTX(ctx, user_port),
+		.port = bpf_ntohs(SL_CTX(ctx, user_port)),
 	};
 
 	return on_connect(ctx, &call);
@@ -341,7 +343,7 @@ static __always_inline int on_getpeername(struct bpf_sock_addr *ctx, int hook4, 
 {
 	struct sl_orig *o = recall(ctx);
 
-	if (o && sl_orig_holds(o, peer, SL_CTX(ctx, user_port)))
+	if (o && sl_orig_holds(o, peer, bpf_ntohs(SL_CTX(ctx, user_port))))
 		set_address(ctx, hook4, sl_ip_load(o->addr), o->port);
 	return ALLOW;
 }
@@ -366,7 +368,7 @@ static __always_inline int on_getsockname(struct bpf_sock_addr *ctx, int hook4, 
 	struct sl_ip source;
 	__u64 netns;
 
-	if (!o || !sk || !sl_local_hidden(o, local, SL_CTX(sk, dst_port)))
+	if (!o || !sk || !sl_local_hidden(o, local, bpf_ntohs(SL_CTX(sk, dst_port))))
 		return ALLOW;
 	netns = o->netns;
 	ns = bpf_map_lookup_elem(&sl_netns, &netns);
@@ -374,7 +376,7 @@ static __always_inline int on_getsockname(struct bpf_sock_addr *ctx, int hook4, 
 		return ALLOW;
 	source = sl_ip_is_v4(local) ? sl_ip_load(ns->source4) : sl_ip_load(ns->source6);
 	if (!sl_ip_is_any(source))
-		set_address(ctx, hook4, source, SL_CTX(ctx, user_port));
+		set_address(ctx, hook4, source, bpf_ntohs(SL_CTX(ctx, user_port)));
 	return ALLOW;
 }
 

@@ -14,7 +14,7 @@ char sl_license[] SEC("license") __weak = "Dual BSD/GPL";
 
 struct ends {
 	struct sl_ip local, remote;
-	__be16 local_port, remote_port;
+	__u16 local_port, remote_port; /* host order */
 };
 
 static __always_inline void read_ends(struct bpf_sock_ops *ctx, struct ends *e)
@@ -26,8 +26,8 @@ static __always_inline void read_ends(struct bpf_sock_ops *ctx, struct ends *e)
 		e->local = SL_CTX_IP6(ctx, local_ip6);
 		e->remote = SL_CTX_IP6(ctx, remote_ip6);
 	}
-	e->local_port = bpf_htons(SL_CTX(ctx, local_port));
-	e->remote_port = bpf_htons(bpf_ntohl(SL_CTX(ctx, remote_port)));
+	e->local_port = SL_CTX(ctx, local_port);
+	e->remote_port = bpf_ntohl(SL_CTX(ctx, remote_port));
 }
 
 /*
@@ -48,10 +48,10 @@ static __always_inline void on_syn(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 	sl_ip_store(key.server, e.remote);
 	key.client_port = e.local_port;
 	key.server_port = e.remote_port;
-	if (o && (o->flags & SL_ORIG_STEERED) && sl_orig_holds(o, e.remote, e.remote_port)) {
+	if (o && o->steered && sl_orig_holds(o, e.remote, e.remote_port)) {
 		struct sl_orig copy = *o;
 
-		copy.flags |= SL_ORIG_ACCEPTED;
+		copy.accepted = 1;
 		if (bpf_map_update_elem(&sl_flow, &key, &copy, BPF_ANY))
 			sl_count(SL_REASON_FLOW_LOST);
 	} else if (!bpf_map_delete_elem(&sl_flow, &key)) {

@@ -2,20 +2,19 @@
 /* The maps as text, read from the kernel and not from the mirror. */
 #include "datapath/internal.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <inttypes.h>
 
-static const char *address(const __be32 ip[4], __be16 port, char out[SL_ADDR_TEXT])
+static const char *address(const __u8 ip[16], __u16 port, char out[SL_ADDR_TEXT])
 {
-	struct sl_addr a = {.port = ntohs(port)};
+	struct sl_addr a = {.port = port};
 
 	memcpy(a.ip, ip, sizeof(a.ip));
 	return sl_addr_format(&a, out);
 }
 
-static const char *policy_name(uint32_t policy)
+static const char *policy_name(enum sl_policy policy)
 {
 	return policy == SL_POLICY_OPEN	    ? "open"
 	       : policy == SL_POLICY_CLOSED ? "closed"
@@ -31,8 +30,10 @@ static int dump_service(const struct sl_datapath *dp, const struct sl_svc_key *k
 
 	if (r)
 		return r == -ENOENT ? 0 : r; /* went meanwhile */
-	r = sl_buf_printf(out, "service %s id=%u policy=%s provider=%s endpoints=%u\n",
-			  address(key->addr, key->port, text), svc.id, policy_name(svc.policy),
+	r = sl_buf_printf(out,
+			  "service %s name=\"%.*s\" id=%u policy=%s provider=%s endpoints=%u\n",
+			  address(key->addr, key->port, text), SL_SVC_NAME - 1, svc.name, svc.id,
+			  policy_name(svc.policy),
 			  svc.provider == SL_PROVIDER_SELF ? "self" : "other", svc.n_endpoints);
 	for (uint32_t i = 0; !r && i < svc.n_endpoints; i++) {
 		struct sl_ep_key ep_key = {.id = svc.id, .index = i};
@@ -75,7 +76,7 @@ static int dump_namespaces(const struct sl_datapath *dp, struct sl_buf *out)
 		r = sl_buf_printf(out,
 				  "netns %" PRIu64 " port4=%u addresses4=%u port6=%u "
 				  "source4=%s source6=%s\n",
-				  cookie, ntohs(ns.port4), ns.n_addr4, ntohs(ns.port6),
+				  cookie, ns.port4, ns.n_addr4, ns.port6,
 				  address(ns.source4, 0, s4), address(ns.source6, 0, s6));
 		if (r)
 			return r;

@@ -12,28 +12,9 @@ struct reason {
 	const char *name, *help;
 };
 
-static const struct reason reasons[] = {
-	[SL_REASON_STEERED] = {"steered", "taken to the agent"},
-	[SL_REASON_OWN] = {"own", "the agent's own socket, left alone"},
-	[SL_REASON_OPEN] = {"open", "left alone by the failure policy"},
-	[SL_REASON_DIRECT] = {"direct", "balanced by the kernel, by the failure policy"},
-	[SL_REASON_CLOSED] = {"closed", "refused by the failure policy"},
-	[SL_REASON_NO_ENDPOINT] = {"no_endpoint", "refused: no ready endpoint to balance to"},
-	[SL_REASON_NO_NETNS] = {"no_netns", "network namespace not prepared"},
-	[SL_REASON_NO_FAMILY] = {"no_family", "no listener of the address family"},
-	[SL_REASON_NO_LISTENER] = {"no_listener", "the agent's listener is gone"},
-	[SL_REASON_FORGED] = {"forged", "somebody else listens on the agent's port"},
-	[SL_REASON_STALE] = {"stale", "the agent's heartbeat is too old"},
-	[SL_REASON_MPTCP] = {"mptcp", "Multipath TCP is not steered"},
-	[SL_REASON_DEVICE] = {"device", "sockets bound to a device are not steered"},
-	[SL_REASON_SOURCE] = {"source", "bound to an address of somebody else"},
-	[SL_REASON_PORT_TAKEN] = {"port_taken", "bound to a port in use towards the listener"},
-	[SL_REASON_NO_MEMORY] = {"no_memory", "no memory to remember the destination"},
-	[SL_REASON_EVENT_LOST] = {"event_lost", "ring buffer full"},
-	[SL_REASON_FLOW_LOST] = {"flow_lost", "destination not handed over in the kernel"},
-	[SL_REASON_FLOW_STALE] = {"flow_stale", "left-over flow removed"},
-};
-_Static_assert(sizeof(reasons) / sizeof(*reasons) == SL_REASON_MAX, "a reason without a name");
+#define REASON(upper, name, text) [SL_REASON_##upper] = {#name, text},
+static const struct reason reasons[] = {SL_REASONS(REASON)};
+#undef REASON
 
 const char *sl_reason_name(unsigned reason)
 {
@@ -47,22 +28,24 @@ const char *sl_reason_help(unsigned reason)
 
 int sl_datapath_stats(const struct sl_datapath *dp, uint64_t ret[SL_REASON_MAX])
 {
-	int n_cpus = libbpf_num_possible_cpus();
-	_cleanup_(sl_freep) uint64_t *per_cpu = NULL;
+	int n_cpus = libbpf_num_possible_cpus(), r;
+	_cleanup_(sl_freep) struct sl_stat *per_cpu = NULL;
 	uint64_t sums[SL_REASON_MAX] = {0};
+	uint32_t zero = 0;
 
 	if (n_cpus < 0)
 		return n_cpus;
-	per_cpu = sl_new_n(uint64_t, n_cpus);
+	per_cpu = sl_new_n(struct sl_stat, n_cpus);
 	if (!per_cpu)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < SL_REASON_MAX; i++) {
-		int r = bpf_map_lookup_elem(dp->map[SL_DP_STAT], &i, per_cpu);
+	r = bpf_map_lookup_elem(dp->map[SL_DP_STAT], &zero, per_cpu);
+	if (r)
+		return r;
+	for (int cpu = 0; cpu < n_cpus; cpu++) {
+		const __u64 *counters = (const __u64 *)&per_cpu[cpu]; /* as abi.h asserts */
 
-		if (r)
-			return r;
-		for (int cpu = 0; cpu < n_cpus; cpu++)
-			sums[i] += per_cpu[cpu];
+		for (unsigned i = 0; i < SL_REASON_MAX; i++)
+			sums[i] += counters[i];
 	}
 	memcpy(ret, sums, sizeof(sums));
 	return 0;

@@ -6,7 +6,6 @@
  */
 #include "datapath/internal.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include "base/alloc.h"
@@ -42,14 +41,14 @@ static void key_set(struct sl_svc_key *key, const struct sl_addr *a)
 {
 	memset(key, 0, sizeof(*key));
 	memcpy(key->addr, a->ip, sizeof(key->addr));
-	key->port = htons(a->port);
+	key->port = a->port;
 }
 
 static void endpoint_set(struct sl_ep_val *ep, const struct sl_addr *a)
 {
 	memset(ep, 0, sizeof(*ep));
 	memcpy(ep->addr, a->ip, sizeof(ep->addr));
-	ep->port = htons(a->port);
+	ep->port = a->port;
 }
 
 static int endpoint_write(struct sl_datapath *dp, uint32_t id, uint32_t index,
@@ -117,7 +116,9 @@ static int service_write(struct sl_datapath *dp, struct sl_dp_service *s,
 	s->endpoints = *endpoints;
 	*endpoints = NULL;
 	s->val = val;
-	s->unsure = r_ep != 0 || r != 0;
+	/* Endpoints that do not fit are no reason to doubt the rest: the next apply tries the first
+	 * of them, no more. */
+	s->unsure = r != 0;
 	return r_ep ? r_ep : r;
 }
 
@@ -136,7 +137,7 @@ static bool service_is(const struct sl_dp_service *s, const struct sl_svc_val *v
 	return true;
 }
 
-static uint8_t policy_of(enum sl_failure_policy p)
+static enum sl_policy policy_of(enum sl_failure_policy p)
 {
 	switch (p) {
 	case SL_FAIL_OPEN:
@@ -146,6 +147,21 @@ static uint8_t policy_of(enum sl_failure_policy p)
 	default:
 		return SL_POLICY_DEFAULT;
 	}
+}
+
+/* All but the id. */
+static void value_set(struct sl_svc_val *val, const struct sl_datapath *dp,
+		      const struct sl_plan_service *want)
+{
+	size_t n = want->name.len < sizeof(val->name) ? want->name.len : sizeof(val->name) - 1;
+
+	*val = (struct sl_svc_val){
+		.n_endpoints = want->n_endpoints,
+		.policy = policy_of(want->policy),
+		.provider = dp->provider == SL_VIP_SELF ? SL_PROVIDER_SELF : SL_PROVIDER_OTHER,
+	};
+	if (n)
+		memcpy(val->name, want->name.ptr, n);
 }
 
 static int service_new(struct sl_datapath *dp, const struct sl_svc_key *key,
@@ -174,17 +190,14 @@ static void service_forget(struct sl_datapath *dp, struct sl_dp_service *s)
 
 static int apply_one(struct sl_datapath *dp, const struct sl_plan_service *want)
 {
-	struct sl_svc_val val = {
-		.n_endpoints = want->n_endpoints,
-		.policy = policy_of(want->policy),
-		.provider = dp->provider == SL_VIP_SELF ? SL_PROVIDER_SELF : SL_PROVIDER_OTHER,
-	};
+	struct sl_svc_val val;
 	struct sl_ep_val *endpoints;
 	struct sl_dp_service *s;
 	struct sl_svc_key key;
 	bool is_new;
 	int r;
 
+	value_set(&val, dp, want);
 	key_set(&key, &want->vip);
 	s = sl_map_get(&dp->services, SL_KEY(&key));
 	if (s && s->round == dp->round)
@@ -228,11 +241,12 @@ int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 
 		if (!r)
 			continue;
-		sl_warn("service does not fit into the kernel's maps service=\"%.*s\" vip=%s "
-			"error=\"%s\"",
-			SL_STR_ARG(s->name), sl_addr_format(&s->vip, vip), sl_strerror(r));
 		if (failed)
 			failed(arg, i, r);
+		else
+			sl_warn("service does not fit into the kernel's maps service=\"%.*s\" "
+				"vip=%s error=\"%s\"",
+				SL_STR_ARG(s->name), sl_addr_format(&s->vip, vip), sl_strerror(r));
 		if (!first)
 			first = r;
 	}

@@ -2,7 +2,6 @@
 /* sl_netns and sl_addr: where the agent listens, and which addresses belong there. */
 #include "datapath/internal.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include "base/alloc.h"
@@ -13,8 +12,8 @@
 int sl_datapath_netns_set(struct sl_datapath *dp, uint64_t cookie, const struct sl_netns_entry *e)
 {
 	struct sl_netns_val val = {
-		.port4 = htons(e->port4),
-		.port6 = htons(e->port6),
+		.port4 = e->port4,
+		.port6 = e->port6,
 		.n_addr4 = e->n_addr4 ? e->n_addr4 : 1,
 	};
 

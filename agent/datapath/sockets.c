@@ -2,7 +2,6 @@
 /* What workers ask about single sockets. No state but map descriptors, hence any thread. */
 #include "datapath/internal.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <sys/socket.h>
@@ -53,8 +52,8 @@ static int flow_key(int fd, struct sl_flow_key *ret)
 	ret->netns = netns;
 	memcpy(ret->client, client.ip, sizeof(ret->client));
 	memcpy(ret->server, server.ip, sizeof(ret->server));
-	ret->client_port = htons(client.port);
-	ret->server_port = htons(server.port);
+	ret->client_port = client.port;
+	ret->server_port = server.port;
 	return 0;
 }
 
@@ -85,7 +84,7 @@ int sl_datapath_original(const struct sl_datapath *dp, int fd, struct sl_origina
 	if (r)
 		return r;
 	memcpy(ret->addr.ip, o.addr, sizeof(ret->addr.ip));
-	ret->addr.port = ntohs(o.port);
+	ret->addr.port = o.port;
 	ret->cgroup_id = o.cgroup_id;
 	ret->netns = o.netns;
 	return 0;

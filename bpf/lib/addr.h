@@ -23,18 +23,18 @@ static __always_inline struct sl_ip sl_ip_from4(__be32 v4)
 	return (struct sl_ip){{0, 0, SL_MAPPED, v4}};
 }
 
-/* From and to the addresses of the ABI. */
-static __always_inline struct sl_ip sl_ip_load(const __be32 from[4])
+/* From and to the addresses of the ABI, which are aligned. */
+static __always_inline struct sl_ip sl_ip_load(const __u8 from[16])
 {
 	struct sl_ip ip;
 
-	__builtin_memcpy(&ip, from, sizeof(ip));
+	__builtin_memcpy(&ip, __builtin_assume_aligned(from, 4), sizeof(ip));
 	return ip;
 }
 
-static __always_inline void sl_ip_store(__be32 to[4], struct sl_ip ip)
+static __always_inline void sl_ip_store(__u8 to[16], struct sl_ip ip)
 {
-	__builtin_memcpy(to, &ip, sizeof(ip));
+	__builtin_memcpy(__builtin_assume_aligned(to, 4), &ip, sizeof(ip));
 }
 
 static __always_inline int sl_ip_is_v4(struct sl_ip ip)

@@ -62,19 +62,17 @@ static __always_inline int sl_tuple_taken(__u32 tcp_state)
 
 /* Does the socket's real peer still answer to the record of where it was sent? After AF_UNSPEC or a
  * connect elsewhere it does not. */
-static __always_inline int sl_orig_holds(const struct sl_orig *o, struct sl_ip peer, __be16 port)
+static __always_inline int sl_orig_holds(const struct sl_orig *o, struct sl_ip peer, __u16 port)
 {
-	return !(o->flags & SL_ORIG_ACCEPTED) && o->via_port == port &&
-	       sl_ip_eq(sl_ip_load(o->via), peer);
+	return !o->accepted && o->via_port == port && sl_ip_eq(sl_ip_load(o->via), peer);
 }
 
 /* Show the network namespace's own address for this local address of a socket? */
 static __always_inline int sl_local_hidden(const struct sl_orig *o, struct sl_ip local,
-					   __be16 peer_port)
+					   __u16 peer_port)
 {
-	return (o->flags & (SL_ORIG_STEERED | SL_ORIG_ACCEPTED | SL_ORIG_BOUND_LOOPBACK)) ==
-		       SL_ORIG_STEERED &&
-	       o->via_port == peer_port && sl_ip_is_loopback(local);
+	return o->steered && !o->accepted && !o->bound_loopback && o->via_port == peer_port &&
+	       sl_ip_is_loopback(local);
 }
 
 static __always_inline int sl_event_due(__u64 last_ns, __u64 now_ns)

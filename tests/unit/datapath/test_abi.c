@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <criterion/criterion.h>
 #include <stddef.h>
+#include "datapath/datapath.h"
 #include "sluice.skel.h"
 #include "sluice/abi.h"
 
@@ -48,7 +49,7 @@ static const struct field fields[] = {
 	FIELD(sl_svc_val, n_endpoints),
 	FIELD(sl_svc_val, policy),
 	FIELD(sl_svc_val, provider),
-	FIELD(sl_svc_val, pad),
+	FIELD(sl_svc_val, name),
 	FIELD(sl_ep_key, id),
 	FIELD(sl_ep_key, index),
 	FIELD(sl_ep_val, addr),
@@ -66,7 +67,10 @@ static const struct field fields[] = {
 	FIELD(sl_orig, via),
 	FIELD(sl_orig, port),
 	FIELD(sl_orig, via_port),
-	FIELD(sl_orig, flags),
+	FIELD(sl_orig, steered),
+	FIELD(sl_orig, direct),
+	FIELD(sl_orig, accepted),
+	FIELD(sl_orig, bound_loopback),
 	FIELD(sl_orig, cgroup_id),
 	FIELD(sl_orig, netns),
 	FIELD(sl_flow_key, netns),
@@ -143,7 +147,7 @@ static const struct map maps[] = {
 	{"sl_orig", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(struct sl_orig), BPF_F_NO_PREALLOC},
 	{"sl_own", BPF_MAP_TYPE_SK_STORAGE, 4, 4, BPF_F_NO_PREALLOC | BPF_F_CLONE},
 	{"sl_flow", BPF_MAP_TYPE_LRU_HASH, sizeof(struct sl_flow_key), sizeof(struct sl_orig), 0},
-	{"sl_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 0},
+	{"sl_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct sl_stat), 0},
 	{"sl_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
 	{"sl_seen", BPF_MAP_TYPE_LRU_HASH, 8, 8, 0},
 };
@@ -167,6 +171,39 @@ Test(abi, maps_are_made_of_it)
 	}
 	bpf_object__for_each_map(map, object) n += !bpf_map__is_internal(map);
 	cr_expect(n == sizeof(maps) / sizeof(*maps), "and there are no others");
+}
+
+Test(abi, counters_are_named_in_the_order_of_the_reasons)
+{
+	const struct btf *btf = bpf_object__btf(object);
+	int id = btf__find_by_name_kind(btf, "sl_stat", BTF_KIND_STRUCT);
+	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, id) : NULL;
+
+	cr_assert(t && btf_vlen(t) == SL_REASON_MAX);
+	for (unsigned i = 0; i < SL_REASON_MAX; i++) {
+		const struct btf_member *m = &btf_members(t)[i];
+
+		cr_expect(m->offset == i * 64, "reason %u", i);
+		cr_expect_str_eq(btf__name_by_offset(btf, m->name_off), sl_reason_name(i));
+	}
+	/* One that everybody knows, so that the order is not only compared with itself. */
+	cr_expect(offsetof(struct sl_stat, forged) == 9 * sizeof(__u64));
+	cr_expect(offsetof(struct sl_stat, flow_stale) == 18 * sizeof(__u64));
+}
+
+/* bpftool prints an array as text only when its elements are called char. */
+Test(abi, what_people_read_has_types_that_bpftool_prints)
+{
+	const struct btf *btf = bpf_object__btf(object);
+	int id = btf__find_by_name_kind(btf, "sl_svc_val", BTF_KIND_STRUCT);
+	const struct btf_type *t = btf__type_by_id(btf, id), *name, *element;
+
+	name = btf__type_by_id(btf, find_member(btf, t, "name")->type);
+	cr_assert(btf_is_array(name));
+	element = btf__type_by_id(btf, btf_array(name)->type);
+	cr_expect_str_eq(btf__name_by_offset(btf, element->name_off), "char");
+	cr_expect(btf_is_enum(btf__type_by_id(btf, find_member(btf, t, "policy")->type)));
+	cr_expect(btf_is_enum(btf__type_by_id(btf, find_member(btf, t, "provider")->type)));
 }
 
 Test(abi, names_fit_the_kernel)

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include "base/addr.h"
 #include "lib/addr.h"
+#include "sluice/abi.h"
 
 struct row {
 	const char *text;
@@ -61,7 +62,7 @@ Test(addr, equality_looks_at_every_word)
 
 Test(addr, bytes_survive_a_round_trip)
 {
-	__be32 bytes[4];
+	SL_ADDR_BYTES(bytes);
 
 	sl_ip_store(bytes, ip("fd00:1:2:3:4:5:6:7"));
 	cr_expect(sl_ip_eq(sl_ip_load(bytes), ip("fd00:1:2:3:4:5:6:7")));

@@ -110,32 +110,36 @@ Test(svc, only_a_listener_leaves_the_tuple_free)
 
 struct name_row {
 	const char *name;
-	__u32 flags;
-	__u32 peer4; /* host order */
+	struct sl_orig record; /* what it says of itself */
+	__u32 peer4;	       /* host order */
 	__u16 peer_port;
 	int holds;  /* peer is translated */
 	int hidden; /* a loopback local address is, too */
 };
 
 static const struct name_row names[] = {
-	{"steered", SL_ORIG_STEERED, 0x7f000001, 15001, 1, 1},
-	{"steered, bound to loopback", SL_ORIG_STEERED | SL_ORIG_BOUND_LOOPBACK, 0x7f000001, 15001,
-	 1, 0},
-	{"direct", SL_ORIG_DIRECT, 0x7f000001, 15001, 1, 0},
-	{"the agent's accepted socket", SL_ORIG_STEERED | SL_ORIG_ACCEPTED, 0x7f000001, 15001, 0,
+	{"steered", {.steered = 1}, 0x7f000001, 15001, 1, 1},
+	{"steered, bound to loopback",
+	 {.steered = 1, .bound_loopback = 1},
+	 0x7f000001,
+	 15001,
+	 1,
 	 0},
-	{"now connected to another port", SL_ORIG_STEERED, 0x7f000001, 15002, 0, 0},
-	{"now connected elsewhere", SL_ORIG_STEERED, 0x0a000001, 443, 0, 0},
-	{"dissolved", SL_ORIG_STEERED, 0, 0, 0, 0},
+	{"direct", {.direct = 1}, 0x7f000001, 15001, 1, 0},
+	{"the agent's accepted socket", {.steered = 1, .accepted = 1}, 0x7f000001, 15001, 0, 0},
+	{"now connected to another port", {.steered = 1}, 0x7f000001, 15002, 0, 0},
+	{"now connected elsewhere", {.steered = 1}, 0x0a000001, 443, 0, 0},
+	{"dissolved", {.steered = 1}, 0, 0, 0, 0},
 };
 
 Test(svc, names_are_translated_while_the_record_holds)
 {
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const struct name_row *n = &names[i];
-		struct sl_orig o = {.via_port = bpf_htons(15001), .flags = n->flags};
-		__be16 port = bpf_htons(n->peer_port);
+		struct sl_orig o = n->record;
+		__u16 port = n->peer_port;
 
+		o.via_port = 15001;
 		sl_ip_store(o.via, sl_ip_from4(SL_LOOPBACK));
 		cr_expect(sl_orig_holds(&o, sl_ip_from4(bpf_htonl(n->peer4)), port) == n->holds,
 			  "%s", n->name);
