@@ -93,6 +93,10 @@ static bool next_request(struct sl_conn *c)
 		sl_conn_kill(c, SL_END_CLIENT_CLOSED);
 		return false;
 	}
+	/* Mostly the last look behind an answer: the client thinks. */
+	if (!sl_buf_len(&c->sock.in) && !sl_sock_read_done(&c->sock) && !c->timed_out &&
+	    !c->close_after && !c->proxy->draining)
+		return false;
 	s = sl_stream_new(c);
 	if (!s) {
 		sl_conn_kill(c, SL_END_INTERNAL);

@@ -215,7 +215,14 @@ bool sl_up_read(struct sl_stream *s)
 		sl_metrics_observe(s->conn->proxy->metrics, SL_HISTOGRAM_FIRST_BYTE,
 				   s->attempt.first_byte_ns - s->attempt.started_ns);
 	}
-	if (s->state == SL_STREAM_WAITING)
-		return read_head(s) || n > 0;
+	if (s->state == SL_STREAM_WAITING) {
+		if (!read_head(s))
+			return n > 0;
+		/* Head and body that came together leave together: one send(2) fewer. */
+		if (s->state != SL_STREAM_RESPONDING)
+			return true;
+		(void)read_body(s); /* the head was progress */
+		return true;
+	}
 	return read_body(s) || n > 0;
 }
