@@ -242,6 +242,7 @@ static int open_admin(struct sl_control *c)
 	} views[] = {
 		{"status", view_status}, {"routes", sl_view_routes},	   {"services", sl_view_services},
 		{"check", view_check},	 {"endpoints", sl_view_endpoints}, {"netns", view_netns},
+		{"explain", sl_view_explain},
 	};
 	struct sl_admin_opts opts = {.path = c->opts->admin_socket};
 	int r = sl_admin_open(c->loop, &opts, &c->admin);

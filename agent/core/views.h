@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The answers to sluicectl, one function a command; the schemas are in include/sluice/admin.h. Each
- * gives a new reference. Thread: control. Return 0 or -ENOMEM. */
+ * gives a new reference. Thread: control. Return 0 or -ENOMEM; explain also SL_ADMIN_REFUSED. */
 #include "core/state.h"
 
 int sl_view_routes(void *control, const json_t *request, json_t **ret);
 int sl_view_services(void *control, const json_t *request, json_t **ret);
 int sl_view_endpoints(void *control, const json_t *request, json_t **ret);
+int sl_view_explain(void *control, const json_t *request, json_t **ret);
 
 /* Borrowed text as a JSON string; what is not UTF-8 becomes "?". */
 json_t *sl_view_str(struct sl_str s);

@@ -11,9 +11,9 @@
 #include "snapshot/match_index.h"
 
 enum sl_explain_verdict {
-	SL_EXPLAIN_TAKES,  /* this match decides */
-	SL_EXPLAIN_LATER,  /* fits too, but another one comes first */
-	SL_EXPLAIN_PATH,   /* the first condition that fails, in this order */
+	SL_EXPLAIN_TAKES, /* this match decides */
+	SL_EXPLAIN_LATER, /* fits too, but another one comes first */
+	SL_EXPLAIN_PATH,  /* the first condition that fails, in this order */
 	SL_EXPLAIN_METHOD,
 	SL_EXPLAIN_HEADER,
 	SL_EXPLAIN_QUERY,

@@ -48,6 +48,29 @@
  *	{"netns": [{"cookie": 4026531840, "name", "pod"?: "ns/name", "addresses": [IP],
  *	            "listeners": ["127.0.0.1:15001"], "state": "ready" | why it is not}]}
  *
+ * explain: what would become of a request, by the configuration in force; nothing is sent
+ *	question: {"command": "explain", "source"?: "ns/pod" or "ns", "service": "ns/name:port" or
+ *	           "name.ns:port" or "IP:port" (port 80 when none), "method"?: "GET", "target"?: "/",
+ *	           "authority"?, "headers"?: [["Name", "value"]]}
+ *	{"namespace", "pod"?, "note"?: why the Pod is not known to the agent,
+ *	 "service"?: "ns/name:port", "address"?: "IP:port",
+ *	 "table": "producer" | "consumer" | "none",
+ *	 "request"?: {"method", "target", "path": normalised, "query", "authority"},
+ *	 "rules"?: [{"route": "HTTPRoute/ns/name", "rule", "match": "PathPrefix /x, method GET",
+ *	             "verdict": "takes" | "later": fits too, but is not the first |
+ *	                        the first condition that fails: "path", "method", "header", "query",
+ *	             "condition"?: "header a = b", "have"?: the request's value,
+ *	             "limit"?: true when a regular expression passed its limit}] by precedence, a rule
+ *	             once for each of its matches, "rules_left_out"?: 12,
+ *	 "rule"?: {"route", "name", "filters": [TEXT], "request_timeout_ms",
+ *	           "backend_request_timeout_ms": 0 for none},
+ *	 "result": {"kind": "pass_through", "reason"} | {"kind": "answer", "status", "reason"} |
+ *	           {"kind": "redirect", "status", "location"} | {"kind": "backends", "path",
+ *	           "authority"},
+ *	 "backends"?: [{"name": "ns/name:port", "weight", "share": 0.25, "resolved": true,
+ *	                "endpoints": 3, "ready": 2, "addresses"?: ["IP:port"], "filters": [TEXT],
+ *	                "path"?, "authority"?, "location"?, "status"?: what it answers instead}]}
+ *
  * metrics
  *	{"text": "Prometheus text format 0.0.4"}
  *

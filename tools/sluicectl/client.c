@@ -96,7 +96,12 @@ static int parse(const struct sl_buf *in, json_t **ret, char message[SL_CTL_MESS
 	return 0;
 }
 
-int sl_ctl_call(const char *socket_path, const char *command, json_t **ret,
+static int append(const char *bytes, size_t n, void *buf)
+{
+	return sl_buf_append(buf, bytes, n) ? -1 : 0;
+}
+
+int sl_ctl_call(const char *socket_path, const json_t *question, json_t **ret,
 		char message[SL_CTL_MESSAGE])
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf out = SL_BUF_INIT(0);
@@ -107,8 +112,9 @@ int sl_ctl_call(const char *socket_path, const char *command, json_t **ret,
 	r = open_socket(socket_path, &fd, message);
 	if (r)
 		return r;
-	/* Names of commands need no escapes. */
-	r = sl_buf_printf(&out, "{\"command\":\"%s\"}\n", command);
+	r = json_dump_callback(question, append, &out, JSON_COMPACT) || sl_buf_append(&out, "\n", 1)
+		    ? -ENOMEM
+		    : 0;
 	if (!r)
 		r = send_all(fd, sl_buf_str(&out));
 	if (!r)

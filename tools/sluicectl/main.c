@@ -1,57 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluicectl: asks the agent on this node, and shows the answer. */
-#include <errno.h>
 #include <getopt.h>
-#include "base/cleanup.h"
-#include "base/log.h"
+#include "args.h"
 #include "sluice/admin.h"
-#include "client.h"
 #include "view.h"
 
-enum { EXIT_USAGE = 2 };
-
-struct command {
-	const char *name, *summary, *help;
-	int (*view)(const json_t *answer, struct sl_buf *out);
-	bool (*passed)(const json_t *answer); /* NULL: always */
-};
-
-static const struct command commands[] = {
-	{"status", "what the agent does, and what is wrong with its configuration",
+static const struct sl_ctl_command commands[] = {
+	{"status", "", "what the agent does, and what is wrong with its configuration",
 	 "Version, configuration, connections, datapath, problems of objects, and all routes.\n",
-	 sl_view_status, NULL},
-	{"services", "Services, and which of their ports are routed",
+	 "", 0, sl_ctl_query, sl_view_status, NULL, NULL},
+	{"services", "", "Services, and which of their ports are routed",
 	 "READY is ready endpoints of all. ROUTED says whether connections to the port go\n"
 	 "through the agent; ON-FAILURE what happens to them when the agent is away: open (they "
 	 "go\n"
 	 "on without it) or closed (they are refused).\n",
-	 sl_view_services, NULL},
-	{"routes", "routes with their conditions",
+	 "", 0, sl_ctl_query, sl_view_services, NULL, sl_names_services},
+	{"routes", "", "routes with their conditions",
 	 "A row for each parent of a route. ACCEPTED and RESOLVEDREFS are the conditions of\n"
 	 "Gateway API; PROBLEM says what is wrong when they are not True.\n",
-	 sl_view_routes, NULL},
-	{"endpoints", "endpoints of the Services that routes use", "", sl_view_endpoints, NULL},
-	{"check", "what this node's kernel offers, and what is missing",
-	 "Fails (exit status 1) when something is missing that the agent cannot do without.\n",
-	 sl_view_check, sl_check_passed},
-	{"netns", "network namespaces, whose they are and where the agent listens in them", "",
-	 sl_view_netns, NULL},
-	{"metrics", "all metrics, in the Prometheus text format", "", sl_view_metrics, NULL},
-	{"version", "versions of sluicectl and of the agent", "", sl_view_version, NULL},
+	 "", 0, sl_ctl_query, sl_view_routes, NULL, sl_names_routes},
+	{"endpoints", "", "endpoints of the Services that routes use", "", "", 0, sl_ctl_query,
+	 sl_view_endpoints, NULL, NULL},
+	{"explain", " [METHOD] URL", "which rule takes a request, and what happens to it",
+	 "URL names the Service: http://name.ns:port/path?query, http://CLUSTER-IP:port/path, or\n"
+	 "ns/name:port/path. Nothing is sent: the agent walks its rules and says for each why it\n"
+	 "does not take the request, then what the one that does makes of it.\n\n"
+	 "  -f, --from NS/POD        who asks (or NS, any client there; else an unknown client)\n"
+	 "  -H, --header 'NAME: V'   a header of the request, may be repeated\n"
+	 "  -l, --log-line JSON      instead of METHOD and URL: a line of the access log\n"
+	 "                           (- reads it from standard input)\n",
+	 "fHl", 2, sl_ctl_explain, sl_view_explain, NULL, NULL},
+	{"check", "", "what this node's kernel offers, and what is missing",
+	 "Fails (exit status 1) when something is missing that the agent cannot do without.\n", "",
+	 0, sl_ctl_query, sl_view_check, sl_check_passed, NULL},
+	{"netns", "", "network namespaces, whose they are and where the agent listens in them", "",
+	 "", 0, sl_ctl_query, sl_view_netns, NULL, sl_names_netns},
+	{"metrics", "", "all metrics, in the Prometheus text format", "", "", 0, sl_ctl_query,
+	 sl_view_metrics, NULL, NULL},
+	{"version", "", "versions of sluicectl and of the agent", "", "", 0, sl_ctl_query,
+	 sl_view_version, NULL, NULL},
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };
-
-struct args {
-	const char *socket_path;
-	const struct command *command;
-	bool json;
-};
 
 static void print_options(FILE *f)
 {
 	fprintf(f,
 		"Options:\n"
-		"  -o, --output table|json  for people (default), or the agent's answer as it is\n"
+		"  -o, --output FORMAT      table (for people, the default), json (the answer as "
+		"it "
+		"is),\n"
+		"                           or name (of routes, services, netns: the names alone)\n"
 		"  -s, --socket PATH        the agent's admin socket (default %s)\n"
 		"  -h, --help               this text\n"
 		"  -V, --version            the version of sluicectl alone\n"
@@ -59,11 +57,11 @@ static void print_options(FILE *f)
 		SL_ADMIN_SOCKET);
 }
 
-static void print_help(FILE *f, const struct command *c)
+static void print_help(FILE *f, const struct sl_ctl_command *c)
 {
 	if (c) {
-		fprintf(f, "Usage: sluicectl %s [options]\n\nShow %s.\n%s\n", c->name, c->summary,
-			c->help);
+		fprintf(f, "Usage: sluicectl %s%s [options]\n\nShow %s.\n%s\n", c->name, c->words,
+			c->summary, c->help);
 		print_options(f);
 		return;
 	}
@@ -75,7 +73,7 @@ static void print_help(FILE *f, const struct command *c)
 	print_options(f);
 }
 
-static const struct command *find_command(const char *name)
+static const struct sl_ctl_command *find_command(const char *name)
 {
 	for (size_t i = 0; i < N_COMMANDS; i++) {
 		if (strcmp(commands[i].name, name) == 0)
@@ -84,100 +82,142 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-static int usage(const char *what, const char *which)
-{
-	fprintf(stderr, "sluicectl: %s%s%s%s\nTry 'sluicectl --help'.\n", what, which ? " '" : "",
-		which ? which : "", which ? "'" : "");
-	return EXIT_USAGE;
-}
-
 enum { RUN = -1 };
 
 /* Returns RUN, or the status to exit with. */
-static int parse_args(int argc, char **argv, struct args *ret)
+static int take_output(struct sl_ctl_args *a, const char *v)
 {
-	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'},
-		{"socket", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
-	};
-	bool help = false;
-	int c;
+	static const char *const names[] = {
+		[SL_CTL_TABLE] = "table", [SL_CTL_JSON] = "json", [SL_CTL_NAME] = "name"};
 
-	while ((c = getopt_long(argc, argv, "o:s:hV", options, NULL)) != -1) {
-		if (c == 'o' && (strcmp(optarg, "json") == 0 || strcmp(optarg, "table") == 0))
-			ret->json = strcmp(optarg, "json") == 0;
-		else if (c == 'o')
-			return usage("unknown output", optarg);
-		else if (c == 's')
-			ret->socket_path = optarg;
-		else if (c == 'h')
-			help = true;
-		else if (c == 'V')
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(v, names[i]) == 0) {
+			a->output = (enum sl_ctl_output)i;
+			return RUN;
+		}
+	}
+	return sl_ctl_usage("unknown output", v);
+}
+
+static int take_number(const char *what, const char *v, uint64_t max, uint64_t scale, uint64_t *ret)
+{
+	uint64_t n;
+
+	if (sl_str_to_u64(sl_str_from(v), max, &n) || !n)
+		return sl_ctl_usage(what, v);
+	*ret = n * scale;
+	return RUN;
+}
+
+static int take_header(struct sl_ctl_args *a, const char *v)
+{
+	if (a->n_headers == SL_CTL_MAX_HEADERS)
+		return sl_ctl_usage("too many headers", NULL);
+	a->headers[a->n_headers++] = v;
+	return RUN;
+}
+
+static int take_option(struct sl_ctl_args *a, int c, const char *v)
+{
+	switch (c) {
+	case 'o':
+		return take_output(a, v);
+	case 's':
+		a->socket_path = v;
+		return RUN;
+	case 'f':
+		a->from = v;
+		return RUN;
+	case 'H':
+		return take_header(a, v);
+	case 'l':
+		a->log_line = v;
+		return RUN;
+	case 'a':
+		a->all = true;
+		return RUN;
+	case 'w':
+		a->watch = true;
+		return RUN;
+	case 'n':
+		return take_number("not a number of samples", v, UINT32_MAX, 1, &a->count);
+	case 'i':
+		return take_number("not a number of seconds", v, 86400, 1000, &a->interval_ms);
+	default:
+		return sl_ctl_usage("the options are not understood", NULL);
+	}
+}
+
+/* Options that were given and are not for every command. */
+struct seen {
+	char letters[16];
+	size_t n;
+};
+
+static int check_command(const struct sl_ctl_args *a, const struct seen *seen)
+{
+	const struct sl_ctl_command *c = a->command;
+	char option[3] = "-";
+
+	if (a->n_words > c->max_words)
+		return sl_ctl_usage("unexpected argument", a->words[c->max_words]);
+	if (a->output == SL_CTL_NAME && !c->names)
+		return sl_ctl_usage("there are no names in", c->name);
+	for (size_t i = 0; i < seen->n; i++) {
+		option[1] = seen->letters[i];
+		if (!strchr(c->options, option[1]))
+			return sl_ctl_usage("the command does not have the option", option);
+	}
+	return RUN;
+}
+
+static const struct option options[] = {
+	{"output", required_argument, NULL, 'o'},   {"socket", required_argument, NULL, 's'},
+	{"from", required_argument, NULL, 'f'},	    {"header", required_argument, NULL, 'H'},
+	{"log-line", required_argument, NULL, 'l'}, {"all", no_argument, NULL, 'a'},
+	{"watch", no_argument, NULL, 'w'},	    {"count", required_argument, NULL, 'n'},
+	{"interval", required_argument, NULL, 'i'}, {"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},	    {NULL, 0, NULL, 0},
+};
+
+static int parse_args(int argc, char **argv, struct sl_ctl_args *ret)
+{
+	struct seen seen = {.n = 0};
+	bool help = false;
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "o:s:f:H:l:awn:i:hV", options, NULL)) != -1) {
+		if (c == 'V')
 			return printf("sluicectl %s\n", SL_VERSION) < 0;
-		else
-			return usage("the options are not understood", NULL);
+		if (c == 'h') {
+			help = true;
+			continue;
+		}
+		if (strchr("fHlawni", c) && seen.n < sizeof(seen.letters))
+			seen.letters[seen.n++] = (char)c;
+		r = take_option(ret, c, optarg);
+		if (r != RUN)
+			return r;
 	}
 	if (optind < argc) {
 		ret->command = find_command(argv[optind]);
 		if (!ret->command)
-			return usage("unknown command", argv[optind]);
-		if (optind + 1 < argc)
-			return usage("unexpected argument", argv[optind + 1]);
+			return sl_ctl_usage("unknown command", argv[optind]);
+		ret->words = argv + optind + 1;
+		ret->n_words = argc - optind - 1;
 	}
 	if (help) {
 		print_help(stdout, ret->command);
 		return EXIT_SUCCESS;
 	}
-	return ret->command ? RUN : usage("a command is missing", NULL);
-}
-
-static int append(const char *bytes, size_t n, void *buf)
-{
-	return sl_buf_append(buf, bytes, n) ? -1 : 0;
-}
-
-static int show(const struct args *args, const json_t *answer)
-{
-	_cleanup_(sl_buf_deinit) struct sl_buf out = SL_BUF_INIT(0);
-	int r;
-
-	if (args->json)
-		r = json_dump_callback(answer, append, &out, JSON_INDENT(2)) ||
-		    sl_buf_append(&out, "\n", 1);
-	else
-		r = args->command->view(answer, &out);
-	if (r) {
-		fprintf(stderr, "sluicectl: out of memory\n");
-		return EXIT_FAILURE;
-	}
-	if (sl_buf_len(&out) && fwrite(sl_buf_ptr(&out), sl_buf_len(&out), 1, stdout) != 1)
-		r = -errno;
-	if (fflush(stdout))
-		r = -errno;
-	if (r) {
-		fprintf(stderr, "sluicectl: cannot write: %s\n", sl_strerror(r));
-		return EXIT_FAILURE;
-	}
-	return args->command->passed && !args->command->passed(answer) ? EXIT_FAILURE
-								       : EXIT_SUCCESS;
+	return ret->command ? check_command(ret, &seen)
+			    : sl_ctl_usage("a command is missing", NULL);
 }
 
 int main(int argc, char **argv)
 {
-	struct args args = {.socket_path = SL_ADMIN_SOCKET};
-	char message[SL_CTL_MESSAGE];
-	json_auto_t *answer = NULL;
+	struct sl_ctl_args args = {.socket_path = SL_ADMIN_SOCKET, .interval_ms = 2000};
 	int r = parse_args(argc, argv, &args);
 
-	if (r != RUN)
-		return r;
-	r = sl_ctl_call(args.socket_path, args.command->name, &answer, message);
-	if (r) {
-		fprintf(stderr, "sluicectl: %s\n", message);
-		return EXIT_FAILURE;
-	}
-	return show(&args, answer);
+	return r == RUN ? args.command->run(&args) : r;
 }

@@ -17,6 +17,12 @@ int sl_view_check(const json_t *answer, struct sl_buf *out);
 int sl_view_netns(const json_t *answer, struct sl_buf *out);
 int sl_view_metrics(const json_t *answer, struct sl_buf *out);
 int sl_view_version(const json_t *answer, struct sl_buf *out);
+int sl_view_explain(const json_t *answer, struct sl_buf *out);
+
+/* Names alone, one a line, each once. */
+int sl_names_routes(const json_t *answer, struct sl_buf *out);	 /* HTTPRoute/ns/name */
+int sl_names_services(const json_t *answer, struct sl_buf *out); /* ns/name:port */
+int sl_names_netns(const json_t *answer, struct sl_buf *out);	 /* ns/pod */
 
 /* Whether every required check passed. */
 bool sl_check_passed(const json_t *answer);

@@ -1,32 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
+#include "facts.h"
 #include "view.h"
-
-/* Two columns without titles: what, and how it is. */
-struct facts {
-	struct sl_buf *out;
-	int error;
-};
-
-__attribute__((format(printf, 3, 4))) static void fact(struct facts *f, const char *name,
-						       const char *fmt, ...)
-{
-	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (!f->error)
-		f->error = sl_buf_vprintf(&text, fmt, ap);
-	va_end(ap);
-	if (!f->error)
-		f->error = sl_buf_append(&text, "", 1);
-	if (!f->error)
-		f->error = sl_buf_printf(f->out, "%-20s", name);
-	if (!f->error)
-		f->error = sl_text_append(f->out, sl_buf_ptr(&text));
-	if (!f->error)
-		f->error = sl_buf_append(f->out, "\n", 1);
-}
 
 static void uptime(char out[40], long long s)
 {
@@ -40,31 +15,31 @@ static void uptime(char out[40], long long s)
 		(void)snprintf(out, 40, "%llds", s);
 }
 
-static void datapath(struct facts *f, const json_t *d)
+static void datapath(struct sl_facts *f, const json_t *d)
 {
 	json_t *counts = json_object_get(d, "not_steered"), *n;
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	const char *reason;
 
 	if (strcmp(sl_json_text(d, "state"), "attached") != 0) {
-		fact(f, "Datapath", "%s", sl_json_text(d, "state"));
+		sl_fact(f, "Datapath", "%s", sl_json_text(d, "state"));
 		return;
 	}
-	fact(f, "Datapath", "attached to %s, on failure %s", sl_json_text(d, "cgroup"),
-	     sl_json_text(d, "failure_policy"));
+	sl_fact(f, "Datapath", "attached to %s, on failure %s", sl_json_text(d, "cgroup"),
+		sl_json_text(d, "failure_policy"));
 	if (json_is_integer(json_object_get(d, "heartbeat_age_ms")))
-		fact(f, "Heartbeat", "%lld ms ago", sl_json_number(d, "heartbeat_age_ms"));
-	fact(f, "Steered", "%lld", sl_json_number(d, "steered"));
+		sl_fact(f, "Heartbeat", "%lld ms ago", sl_json_number(d, "heartbeat_age_ms"));
+	sl_fact(f, "Steered", "%lld", sl_json_number(d, "steered"));
 	json_object_foreach (counts, reason, n) {
 		if (!f->error && json_integer_value(n))
 			f->error = sl_buf_printf(&text, "%s%s %lld", sl_buf_len(&text) ? ", " : "",
 						 reason, json_integer_value(n));
 	}
 	if (sl_buf_len(&text))
-		fact(f, "Not steered", "%.*s", SL_STR_ARG(sl_buf_str(&text)));
+		sl_fact(f, "Not steered", "%.*s", SL_STR_ARG(sl_buf_str(&text)));
 }
 
-static void facts(struct facts *f, const json_t *answer)
+static void facts(struct sl_facts *f, const json_t *answer)
 {
 	const json_t *config = json_object_get(answer, "config");
 	const json_t *conns = json_object_get(answer, "connections");
@@ -72,16 +47,16 @@ static void facts(struct facts *f, const json_t *answer)
 	char up[40];
 
 	uptime(up, sl_json_number(answer, "uptime_seconds"));
-	fact(f, "Agent", "%s, pid %lld, up %s", sl_json_text(answer, "version"),
-	     sl_json_number(answer, "pid"), up);
-	fact(f, "Workers", "%lld", sl_json_number(answer, "workers"));
-	fact(f, "Configuration", "generation %lld, %lld objects from %s%s%s",
-	     sl_json_number(config, "generation"), sl_json_number(config, "objects"),
-	     sl_json_text(config, "source"), *loaded ? ", loaded " : "", loaded);
-	fact(f, "Connections", "%lld active, %lld total", sl_json_number(conns, "active"),
-	     sl_json_number(conns, "total"));
+	sl_fact(f, "Agent", "%s, pid %lld, up %s", sl_json_text(answer, "version"),
+		sl_json_number(answer, "pid"), up);
+	sl_fact(f, "Workers", "%lld", sl_json_number(answer, "workers"));
+	sl_fact(f, "Configuration", "generation %lld, %lld objects from %s%s%s",
+		sl_json_number(config, "generation"), sl_json_number(config, "objects"),
+		sl_json_text(config, "source"), *loaded ? ", loaded " : "", loaded);
+	sl_fact(f, "Connections", "%lld active, %lld total", sl_json_number(conns, "active"),
+		sl_json_number(conns, "total"));
 	datapath(f, json_object_get(answer, "datapath"));
-	fact(f, "Network namespaces", "%lld", sl_json_number(answer, "netns"));
+	sl_fact(f, "Network namespaces", "%lld", sl_json_number(answer, "netns"));
 }
 
 static void problem_rows(struct sl_table *t, const char *level, const json_t *problems)
@@ -120,7 +95,7 @@ static int problems(const json_t *config, struct sl_buf *out)
 
 int sl_view_status(const json_t *answer, struct sl_buf *out)
 {
-	struct facts f = {.out = out};
+	struct sl_facts f = {.out = out};
 	int r;
 
 	facts(&f, answer);

@@ -7,7 +7,7 @@
 #include "snapshot/match.h"
 #include "../../lib/leak.h"
 
-enum { MAX_MATCHES = 64, MAX_VALUES = 3, ROUNDS = 4000, REQUESTS = 8 };
+enum { MAX_MATCHES = 64, MAX_VALUES = 3, ROUNDS = 1500, REQUESTS = 8 };
 
 struct fixture {
 	struct sl_route_table *table;

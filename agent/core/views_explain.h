@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What views_explain.c (from the question to the rule) and views_explain_rule.c (what the rule
+ * does) share. Private to the two. */
+#include "core/views.h"
+#include "proxy/filter.h"
+
+struct explain {
+	const struct sl_control *control;
+	const json_t *request;
+	json_t *answer; /* borrowed */
+	struct sl_arena arena;
+	struct sl_str namespace; /* of the client; empty: unknown */
+	const struct sl_frontend *frontend;
+	struct sl_addr address; /* that the client dials */
+	struct sl_request req;
+	struct sl_filter_env env;
+	char refusal[1024];
+};
+
+/* Members and items; value is taken, NULL is out of memory. Return 0 or -ENOMEM. */
+int explain_put(json_t *object, const char *key, json_t *value);
+int explain_put_str(json_t *object, const char *key, struct sl_str s);
+int explain_add(json_t *array, json_t *value);
+/* "result" without more; status 0: none. */
+int explain_put_result(struct explain *e, const char *kind, unsigned status, const char *reason);
+
+/* Writes "rule", "result" and "backends" for the rule that takes e->req. Returns 0 or -ENOMEM. */
+int explain_rule(struct explain *e, const struct sl_rule *rule);

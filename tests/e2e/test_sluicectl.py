@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sluicectl's own work: explain, validate, conns, top, and the shell's completion."""
+import json
+import os
+
+import pytest
+
+from harness import manifests as m
+from harness.wait import wait_for
+
+
+@pytest.fixture(scope="module")
+def mesh(make_world):
+    w = make_world().base()
+    w.route("cart", [
+        m.rule({**m.path("/a"), **m.headers(("x-stage", "beta"))}, "c", name="beta"),
+        m.rule(m.path("/a"), [m.backend("a", weight=3), m.backend("b", weight=1)],
+               m.request_headers(set={"X": "1"}), name="split", timeouts={"request": "5s", "backendRequest": "1s"}),
+        m.rule({**m.exact("/b"), "method": "POST", **m.queries(("q", "1"))}, "b"),
+        m.rule(m.path("/old"), filters=m.redirect(prefix="/new", statusCode=301)),
+        m.rule(m.path("/moved"), "b", m.rewrite(prefix="/to", hostname="b.example")),
+        m.rule(m.path("/lost"), "nobody"),
+    ])
+    w.route("theirs", [m.rule(m.path("/"), m.backend("c", ns="shop"))], [m.parent("web", ns="shop")], ns="other")
+    w.add_service("plain", [w.a])
+    w.add_service("db", [w.a], [m.port(app_protocol="tcp")])
+    w.route("db", [m.rule(backends="a")], ["db"])
+    w.start()
+    return w
+
+
+def explain(mesh, *argv):
+    return json.loads(mesh.ctl_run("explain", *argv).stdout)
+
+
+CLIENT = ("--from", "shop/client")
+
+
+@pytest.mark.parametrize("argv, rule, kind, more", [
+    (("http://web.shop/a/1?x=1",), "split", "backends", {"path": "/a/1?x=1", "authority": "web.shop"}),
+    (("shop/web/a/1",), "split", "backends", {"path": "/a/1", "authority": "web.shop"}),
+    (("shop/web:80",), None, "answer", {"status": 404}),
+    (("http://web/a/../a",), "split", "backends", {"path": "/a/../a"}),
+    (("http://web:80/a", "-H", "X-Stage: beta"), "beta", "backends", {}),
+    (("POST", "10.96.0.10:80/b?p=2&q=1"), "2", "backends", {"path": "/b?p=2&q=1"}),
+    (("POST", "[fd00:96::10]:80/b?q=1"), "2", "backends", {}),
+    (("GET", "http://web/b?q=1"), None, "answer", {"status": 404}),
+    (("http://web/old/x?y", "-H", "Host: w.example"), "3", "redirect",
+     {"status": 301, "location": "http://w.example/new/x?y"}),
+    (("http://web/moved/x",), "4", "backends", {"path": "/to/x", "authority": "b.example"}),
+    (("http://web/lost",), "5", "backends", {}),
+    (("http://plain/",), None, "pass_through", {}),
+    (("http://db/",), None, "pass_through", {}),
+    (("10.1.2.3:80/",), None, "pass_through", {}),
+    (("http://web/", "-H", "Content-Length: x"), None, "answer", {"status": 400}),
+])
+def test_explain(mesh, argv, rule, kind, more):
+    x = explain(mesh, *CLIENT, *argv)
+    assert x.get("rule", {}).get("name") == rule
+    assert x["result"]["kind"] == kind
+    assert {k: x["result"].get(k) for k in more} == more
+    assert [s["rule"] for s in x.get("rules", []) if s["verdict"] == "takes"] == ([rule] if rule else [])
+
+
+def test_explain_says_what_fails(mesh):
+    x = explain(mesh, *CLIENT, "POST", "http://web/b?q=2")
+    steps = {s["rule"]: s for s in x["rules"]}
+    assert steps["2"]["verdict"] == "query" and steps["2"]["condition"] == "query q = 1" and steps["2"]["have"] == "2"
+    assert steps["split"]["verdict"] == "path"
+    assert [s["rule"] for s in x["rules"]][0] == "2", "an exact path comes first"
+    x = explain(mesh, *CLIENT, "http://web/a")
+    steps = {s["rule"]: s for s in x["rules"]}
+    assert (steps["beta"]["verdict"], steps["beta"]["condition"]) == ("header", "header x-stage = beta")
+    assert "have" not in steps["beta"]
+    assert steps["2"]["verdict"] == "path"
+
+
+def test_explain_says_what_the_rule_does(mesh):
+    x = explain(mesh, *CLIENT, "http://web/a")
+    assert x["rule"] == {"route": "HTTPRoute/shop/cart", "name": "split", "request_timeout_ms": 5000,
+                         "backend_request_timeout_ms": 1000, "filters": ["RequestHeaderModifier: set X = 1"]}
+    assert [(b["name"], b["weight"], b["share"], b["ready"]) for b in x["backends"]] == [
+        ("shop/a:80", 3, 0.75, 1), ("shop/b:80", 1, 0.25, 1)]
+    assert x["backends"][0]["addresses"] == [f"{mesh.a.v4}:8080"]
+    lost = explain(mesh, *CLIENT, "http://web/lost")["backends"]
+    assert [(b["resolved"], b["status"]) for b in lost] == [(False, 500)]
+
+
+@pytest.mark.parametrize("source, table, route", [
+    ("shop/client", "producer", "HTTPRoute/shop/cart"), ("shop", "producer", "HTTPRoute/shop/cart"),
+    ("other/alien", "consumer", "HTTPRoute/other/theirs"), ("other", "consumer", "HTTPRoute/other/theirs"),
+    (None, "producer", "HTTPRoute/shop/cart"), ("other/nobody", "producer", "HTTPRoute/shop/cart"),
+])
+def test_explain_knows_whose_rules_apply(mesh, source, table, route):
+    x = explain(mesh, *(("--from", source) if source else ()), "http://web.shop/a")
+    assert (x["table"], x["rule"]["route"]) == (table, route)
+    assert ("note" in x) == (source == "other/nobody")
+
+
+@pytest.mark.parametrize("pod, target, headers", [
+    ("client", "/a/x", []), ("client", "/a/x", [("X-Stage", "beta")]), ("client", "/nowhere", []),
+    ("client", "/old/1", []), ("alien", "/b", []), ("client", "/moved", []),
+])
+def test_explain_agrees_with_the_agent(mesh, pod, target, headers):
+    """The access log says what happened, explain what would: the same."""
+    entry = getattr(mesh, pod)
+    marker = f"explain{target}-{pod}-{len(headers)}"
+    mesh.fetch(target, pod=entry, headers=[("User-Agent", marker), *headers])
+    record = wait_for(lambda: next((r for r in mesh.access_records() if r.get("user_agent") == marker), None))
+    argv = [w for n, v in headers for w in ("-H", f"{n}: {v}")]
+    x = explain(mesh, "--from", f"{entry.namespace}/{entry.name}", f"http://{mesh.vips['web'][0]}{target}", *argv)
+    assert x.get("rule", {}).get("route") == record.get("route")
+    assert x.get("rule", {}).get("name") == record.get("rule")
+    if "backend" in record:
+        assert record["backend"] in [b["name"] for b in x["backends"]]
+    else:
+        assert x["result"]["status"] == record["status"]
+    if not headers:
+        logged = explain(mesh, "--log-line", json.dumps(record))
+        assert logged.pop("logged") == record
+        assert logged["result"]["kind"] == x["result"]["kind"] and logged.get("rule") == x.get("rule")
+
+
+def test_explain_for_people(mesh):
+    out = mesh.ctl_run("explain", *CLIENT, "http://web/a?x=1", output=None).stdout
+    for words in ("Request             GET /a?x=1, Host web", "From                Pod shop/client",
+                  "Taken by            HTTPRoute/shop/cart, rule split", "producer routes", "75.0%",
+                  "header x-stage = beta: there is none", "takes the request"):
+        assert words in out, out
+
+
+@pytest.mark.parametrize("argv, status, words", [
+    ((), 2, "a URL is missing"), (("http://web/", "--log-line", "{}"), 2, "whole request"),
+    (("https://web/",), 2, "TLS"), (("http://web/", "-H", "nonsense"), 2, "is no header"),
+    (("--log-line", "nonsense"), 2, "not a line"), (("--log-line", '{"protocol":"tcp"}'), 2, "tunnel"),
+    (("http://web/",), 1, "namespace"), (("http://nothing.shop/",), 1, "no Service shop/nothing"),
+    (("http://web.shop:81/",), 1, "no TCP port 81"), (("http://web.shop/ x",), 1, "white space"),
+    (("http://web.shop/", "-H", "a: b\r\nc: d"), 1, "one line"),
+])
+def test_explain_refuses(mesh, argv, status, words):
+    r = mesh.ctl_run("explain", *argv, check=False)
+    assert r.returncode == status and words in r.stderr, r

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking and printing, the same for all commands. */
+#include <errno.h>
+#include "args.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "client.h"
+
+int sl_ctl_usage(const char *what, const char *which)
+{
+	fprintf(stderr, "sluicectl: %s%s%s%s\nTry 'sluicectl --help'.\n", what, which ? " '" : "",
+		which ? which : "", which ? "'" : "");
+	return SL_CTL_USAGE;
+}
+
+int sl_ctl_ask(const struct sl_ctl_args *args, const json_t *question, json_t **ret)
+{
+	char message[SL_CTL_MESSAGE];
+	int r = sl_ctl_call(args->socket_path, question, ret, message);
+
+	if (r)
+		fprintf(stderr, "sluicectl: %s\n", message);
+	return r;
+}
+
+int sl_ctl_write(const struct sl_buf *out, int r)
+{
+	if (r) {
+		fprintf(stderr, "sluicectl: out of memory\n");
+		return EXIT_FAILURE;
+	}
+	if (sl_buf_len(out) && fwrite(sl_buf_ptr(out), sl_buf_len(out), 1, stdout) != 1)
+		r = -errno;
+	if (fflush(stdout))
+		r = -errno;
+	if (r)
+		fprintf(stderr, "sluicectl: cannot write: %s\n", sl_strerror(r));
+	return r ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int append(const char *bytes, size_t n, void *buf)
+{
+	return sl_buf_append(buf, bytes, n) ? -1 : 0;
+}
+
+int sl_ctl_show(const struct sl_ctl_args *args, const json_t *answer)
+{
+	_cleanup_(sl_buf_deinit) struct sl_buf out = SL_BUF_INIT(0);
+	const struct sl_ctl_command *c = args->command;
+	int r;
+
+	if (args->output == SL_CTL_JSON)
+		r = json_dump_callback(answer, append, &out, JSON_INDENT(2)) ||
+		    sl_buf_append(&out, "\n", 1);
+	else if (args->output == SL_CTL_NAME)
+		r = c->names(answer, &out);
+	else
+		r = c->view(answer, &out);
+	r = sl_ctl_write(&out, r);
+	return r ? r : c->passed && !c->passed(answer) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int sl_ctl_query(const struct sl_ctl_args *args)
+{
+	json_auto_t *question = json_pack("{s:s}", "command", args->command->name);
+	json_auto_t *answer = NULL;
+
+	return sl_ctl_ask(args, question, &answer) ? EXIT_FAILURE : sl_ctl_show(args, answer);
+}
