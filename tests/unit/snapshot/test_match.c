@@ -59,7 +59,7 @@ static void add_value(struct sl_arena *a, struct sl_match_value **list, uint32_t
 
 static void parse_match(struct sl_arena *a, struct sl_str line, struct sl_match *m)
 {
-	struct sl_str words[MAX_WORDS];
+	struct sl_str words[MAX_WORDS] = {0};
 	uint32_t n = split(line, ' ', words, MAX_WORDS);
 
 	m->class = words[0].ptr[0] == '=' ? SL_MATCH_EXACT :
