@@ -48,7 +48,7 @@ bool sl_up_write_body(struct sl_stream *s)
 			sl_stream_reply(s, 503, SL_END_INTERNAL);
 			return true;
 		}
-	} else if (s->conn->sock.eof && !sl_buf_len(&s->conn->sock.in)) {
+	} else if (!progress && s->conn->sock.eof) {
 		/* The client ended in the middle of its request (RFC 9112 section 8). */
 		s->close_after = true;
 		sl_stream_reply(s, 400, SL_END_CLIENT_CLOSED);
@@ -185,7 +185,8 @@ static bool read_body(struct sl_stream *s)
 			break;
 		progress = true;
 	}
-	if (!body->done && !sl_buf_len(&up->in) && sl_sock_read_done(up)) {
+	/* What is left in the queue then is the start of a trailer section. */
+	if (!body->done && !sl_sock_out_full(&s->conn->sock) && sl_sock_read_done(up)) {
 		/* A reset is no end: a body that only the close ends would be cut unnoticed. */
 		if (up->error || sl_h1_body_eof(body)) {
 			sl_conn_kill(s->conn, SL_END_UPSTREAM_CLOSED);

@@ -85,11 +85,16 @@ static void peer_reserve(struct rig_peer *p, size_t n)
 
 static void peer_read(struct rig_peer *p)
 {
-	ssize_t n;
-
 	while (p->fd >= 0 && !p->eof && !p->error && !p->paused) {
-		peer_reserve(p, CHUNK_BYTES);
-		n = recv(p->fd, p->got + p->n_got, CHUNK_BYTES, 0);
+		size_t want = CHUNK_BYTES;
+		ssize_t n;
+
+		if (p->limit && p->limit - p->n_got < want)
+			want = p->limit - p->n_got;
+		if (!want)
+			return;
+		peer_reserve(p, want);
+		n = recv(p->fd, p->got + p->n_got, want, 0);
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n > 0)
@@ -104,6 +109,7 @@ static void peer_read(struct rig_peer *p)
 static void peer_drop(struct rig_peer *p, size_t n)
 {
 	p->n_got -= n;
+	p->n_taken += n;
 	memmove(p->got, p->got + n, p->n_got);
 }
 
@@ -344,7 +350,8 @@ size_t rig_flood(struct rig *r, struct rig_peer *p, size_t limit)
 	unsigned n_idle = 0;
 
 	while (total < limit && n_idle < SETTLED_ROUNDS) {
-		ssize_t n = send(p->fd, block, sizeof(block), MSG_NOSIGNAL);
+		size_t part = limit - total < sizeof(block) ? limit - total : sizeof(block);
+		ssize_t n = send(p->fd, block, part, MSG_NOSIGNAL);
 
 		if (n > 0) {
 			total += (size_t)n;
@@ -378,6 +385,13 @@ void rig_expect_for(struct rig *r, struct rig_peer *p, const char *text, const c
 	wait_for_bytes(r, p, n, what);
 	cr_assert(!memcmp(p->got, text, n), "%s: got \"%.*s\", not \"%s\"", what, (int)p->n_got,
 		  p->got, text);
+	peer_drop(p, n);
+}
+
+void rig_expect_bytes(struct rig *r, struct rig_peer *p, const void *bytes, size_t n)
+{
+	wait_for_bytes(r, p, n, "bytes");
+	cr_assert(!memcmp(p->got, bytes, n), "%zu bytes differ", n);
 	peer_drop(p, n);
 }
 
@@ -457,6 +471,17 @@ void rig_expect_reset(struct rig *r, struct rig_peer *p)
 {
 	wait_for_end(r, p);
 	cr_assert_eq(p->error, ECONNRESET, "closed, not reset: %s", strerror(p->error));
+}
+
+void rig_drain(struct rig *r, struct rig_peer *p)
+{
+	uint64_t deadline = 0;
+
+	for (peer_read(p); !p->eof && !p->error; peer_read(p)) {
+		cr_assert(rig_waiting(r, &deadline), "the connection stays open");
+		peer_drop(p, p->n_got);
+	}
+	peer_drop(p, p->n_got);
 }
 
 void rig_expect_silence(struct rig *r, struct rig_peer *p)

@@ -25,7 +25,9 @@ struct rig_peer {
 	size_t n_got, cap;
 	bool eof;
 	int error;
-	bool paused; /* nothing is read */
+	bool paused;	  /* nothing is read */
+	size_t limit;	  /* read ahead at most that much; 0: all that is there */
+	uint64_t n_taken; /* expected so far */
 };
 #define RIG_PEER_INIT ((struct rig_peer){.fd = -1})
 
@@ -105,6 +107,7 @@ size_t rig_flood(struct rig *r, struct rig_peer *p, size_t limit);
 /* Next bytes that come are exactly these. what: for the message. */
 void rig_expect_for(struct rig *r, struct rig_peer *p, const char *text, const char *what);
 #define rig_expect(r, p, text) rig_expect_for(r, p, text, #p)
+void rig_expect_bytes(struct rig *r, struct rig_peer *p, const void *bytes, size_t n);
 /* A chunked body with this content and these trailer lines, however it was cut into chunks. */
 void rig_expect_chunked(struct rig *r, struct rig_peer *p, const char *body, const char *trailers);
 /* Waits for n bytes and throws them away. */
@@ -113,6 +116,8 @@ void rig_skip(struct rig *r, struct rig_peer *p, size_t n);
 size_t rig_skip_to(struct rig *r, struct rig_peer *p, const char *text);
 void rig_expect_eof(struct rig *r, struct rig_peer *p);
 void rig_expect_reset(struct rig *r, struct rig_peer *p);
+/* The end of the connection, whatever comes before. */
+void rig_drain(struct rig *r, struct rig_peer *p);
 /* After settling: open, and nothing came. */
 void rig_expect_silence(struct rig *r, struct rig_peer *p);
 /* Client connections in the proxy come down to n. */
