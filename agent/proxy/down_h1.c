@@ -147,7 +147,8 @@ bool sl_down_step(struct sl_conn *c)
 	/* While nobody reads, a reset would go unnoticed until the next byte of the answer. */
 	if (c->stream && c->sock.hangup && c->sock.can_read)
 		(void)sl_sock_fill(&c->sock, SL_SOCK_HIGH_BYTES); /* out of memory: tried again at the next event */
-	if (c->sock.error || c->sock.broken) {
+	/* With a full queue even that does not tell, and nobody is there for the answer. */
+	if (c->sock.error || c->sock.broken || c->sock.gone) {
 		sl_conn_kill(c, SL_END_CLIENT_CLOSED);
 		return false;
 	}

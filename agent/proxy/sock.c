@@ -49,6 +49,8 @@ void sl_sock_event(struct sl_sock *s, uint32_t events)
 		s->can_write = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->hangup = true;
+	if (events & EPOLLHUP && !s->shut)
+		s->gone = true;
 }
 
 static void fail(struct sl_sock *s, int err)
@@ -75,6 +77,10 @@ ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
 			s->can_read = false;
 			if (errno != EAGAIN)
 				fail(s, errno);
+			break;
+		}
+		if (n == 0 && s->reset) {
+			fail(s, ECONNRESET);
 			break;
 		}
 		if (n == 0) {
@@ -112,7 +118,10 @@ size_t sl_sock_flush(struct sl_sock *s)
 				/* What the peer sent before may still be read: a server that answers
 				 * early and closes. Only the sending side ends here. */
 				s->shut = s->broken = true;
-				if (errno != EPIPE && errno != ECONNRESET)
+				/* The kernel tells it once: recv(2) will call it the end. */
+				if (errno == ECONNRESET)
+					s->reset = true;
+				else if (errno != EPIPE)
 					s->error = errno;
 				s->can_read = true;
 				s->hangup = true;

@@ -25,6 +25,8 @@ struct sl_sock {
 	bool eof;	 /* everything that the peer sent has been read */
 	bool shut;	 /* our FIN was sent, or nothing can be sent any more */
 	bool broken;	 /* sending failed: what is queued never went out */
+	bool reset;	 /* the peer reset it before its FIN: what has been read ends too early */
+	bool gone;	 /* it is closed both ways: nobody takes what we send, though we did not close */
 };
 
 #define SL_SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)

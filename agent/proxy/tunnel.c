@@ -129,6 +129,11 @@ bool sl_tunnel_step(struct sl_conn *c)
 								: SL_END_UPSTREAM_CLOSED);
 		return false;
 	}
+	if (!progress && c->sock.gone && !c->sock.eof) {
+		/* What it had sent is not taken, so its reset cannot be read. */
+		sl_conn_kill(c, SL_END_CLIENT_CLOSED);
+		return false;
+	}
 	if (c->sock.shut && up->sock.shut && c->sock.eof && up->sock.eof) {
 		sl_tunnel_end(c, SL_END_COMPLETE);
 		sl_conn_finish(c);
