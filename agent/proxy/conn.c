@@ -138,20 +138,34 @@ void sl_conn_reap(struct sl_conn *c)
 	free(c);
 }
 
+static void arm(struct sl_conn *c, uint64_t timeout_ns)
+{
+	sl_timer_arm(c->proxy->loop, &c->timer, sl_loop_now(c->proxy->loop) + timeout_ns);
+}
+
 void sl_conn_finish(struct sl_conn *c)
 {
 	assert(!c->stream);
 	sl_upconn_close(sl_take(c->up), false);
 	c->timed_out = false;
 	sl_conn_move(c, SL_CONN_CLOSING);
-	sl_timer_arm(c->proxy->loop, &c->timer,
-		     sl_loop_now(c->proxy->loop) + c->proxy->opts.linger_timeout_ns);
+	arm(c, c->proxy->opts.idle_timeout_ns);
 }
 
+/* What was not sent is cut, and must not look whole. */
 static void close_quietly(struct sl_conn *c)
 {
-	sl_sock_close(&c->sock, false);
+	sl_sock_close(&c->sock, sl_buf_len(&c->sock.out));
 	bury(c);
+}
+
+/* The FIN, and from now on the client has its time to close. */
+static void begin_linger(struct sl_conn *c)
+{
+	if (c->sock.shut)
+		return;
+	sl_sock_shutdown(&c->sock);
+	arm(c, c->proxy->opts.linger_timeout_ns);
 }
 
 /*
@@ -167,13 +181,16 @@ static bool closing_step(struct sl_conn *c)
 		close_quietly(c);
 		return false;
 	}
-	if (sl_buf_len(&s->out))
+	if (sl_buf_len(&s->out)) {
+		if (progress)
+			arm(c, c->proxy->opts.idle_timeout_ns);
 		return progress;
+	}
 	if (s->eof) {
 		close_quietly(c);
 		return false;
 	}
-	sl_sock_shutdown(s);
+	begin_linger(c);
 	sl_buf_consume(&s->in, sl_buf_len(&s->in));
 	if (sl_sock_fill(s, SL_SOCK_HIGH_BYTES) > 0)
 		progress = true;
