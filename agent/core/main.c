@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdio.h>
 #include "base/log.h"
 #include "core/control.h"
@@ -9,7 +10,8 @@ static int uninstall(const struct sl_options *opts)
 	int r = sl_datapath_remove(opts->bpffs);
 
 	if (r)
-		sl_error("cannot take away programs and maps: %s", sl_strerror(r));
+		sl_error("cannot take away programs and maps: %s%s", sl_strerror(r),
+			 r == -EBUSY ? " (a sluiced uses them: stop it first)" : "");
 	return r ? 1 : 0;
 }
 

@@ -41,16 +41,16 @@ struct sl_datapath_opts {
  * Mounts bpffs if need be, loads, attaches, pins. Pins of the same SL_ABI_VERSION are taken over:
  * maps keep their content, links change their program atomically. Pins of another version are
  * removed first, with a warning. Nothing is steered before the first sl_datapath_heartbeat(),
- * unless an agent that is being taken over from still beats. At most one agent may use a bpffs_dir,
- * but for the time in which one takes over from another; the caller sees to that. Returns 0 or
- * -errno; then *ret is untouched and err holds one line that names the remedy.
+ * unless the heartbeat of the agent before is still young. One agent at a time uses a bpffs_dir:
+ * -EBUSY while another process has it open. Returns 0 or -errno; then *ret is untouched and err
+ * holds one line that names the remedy.
  */
 int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **ret, char *err,
 		     size_t err_len);
 /* detach: also remove links and maps from the kernel; else they stay pinned. Accepts NULL. */
 struct sl_datapath *sl_datapath_close(struct sl_datapath *dp, bool detach);
 /* Removes whatever an agent left pinned in bpffs_dir (NULL: SL_PIN_DIR), without loading anything.
- * Returns 0 (also when nothing was there) or -errno. */
+ * Returns 0 (also when nothing was there), -EBUSY while an agent uses it, or another -errno. */
 int sl_datapath_remove(const char *bpffs_dir);
 
 /*

@@ -30,6 +30,7 @@ struct sl_datapath {
 	char *dir;		 /* of the pins */
 	int map[SL_DP_MAPS];	 /* borrowed from skel */
 	int link[SL_DP_LINKS];
+	int lock;			  /* the locked folder, see sl_dp_dir_lock() */
 	uint32_t fresh_maps, fresh_links; /* bit per map, link: pinned by this open */
 	bool took_over;
 	struct sl_conf *conf; /* mapped */
@@ -56,8 +57,14 @@ char *sl_dp_pin_path(const char *dir, const char *prefix, const char *name);
 /* May the maps pinned in dir be used by this agent? 1: yes, 0: nothing there, or -ESTALE: they are
  * another version's (*ret_version: which, 0 if unknown), or another -errno. */
 int sl_dp_pins_check(const char *dir, const struct sluice_bpf *skel, uint32_t *ret_version);
-/* Removes links, then maps, then the folder. Returns 0 or -errno. */
+/* Removes links, then maps, and nothing that is not named as ours. Returns 0 or -errno. */
 int sl_dp_pins_remove(const char *dir);
+/* One agent at a time: locks the folder for as long as the descriptor that it returns is open,
+ * hence at most for the life of the process. create: makes the folder if need be. -EBUSY: another
+ * has it; -ENOENT: it is not there. */
+int sl_dp_dir_lock(const char *dir, bool create);
+/* Unless something of somebody else is in it. Returns 0 or -errno. */
+int sl_dp_dir_remove(const char *dir);
 
 /* map_sync.c: fills dp->services from the maps and removes left-over endpoints. */
 int sl_dp_services_load(struct sl_datapath *dp);

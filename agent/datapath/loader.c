@@ -116,7 +116,8 @@ static int reuse_map(struct sl_datapath *dp, int i, struct bpf_map *map)
 	r = bpf_obj_get_info_by_fd(fd, &have, &len);
 	if (r)
 		return r;
-	if (have.max_entries != bpf_map__max_entries(map)) {
+	if (have.max_entries != bpf_map__max_entries(map) ||
+	    have.value_size != bpf_map__value_size(map)) {
 		if (is_replaceable(i))
 			return unlink(path) < 0 ? -errno : 0;
 		sl_warn("pinned map keeps its size, ignoring the new one map=%s entries=%u "
@@ -193,8 +194,6 @@ static int open_object(struct sl_datapath *dp, const struct sl_datapath_opts *op
 			"wanted=%u",
 			dp->dir, version, SL_ABI_VERSION);
 		r = sl_dp_pins_remove(dp->dir);
-		if (!r)
-			r = sl_dp_bpffs_prepare(dp->dir, err, err_len);
 	}
 	if (r < 0)
 		return sl_dp_error(err, err_len, r, "cannot use the pins in %s: %s", dp->dir,
@@ -332,7 +331,21 @@ static void unpin_fresh(struct sl_datapath *dp)
 			(void)unlink(path); /* the error that brought us here is the one to tell */
 	}
 	if (!dp->took_over)
-		(void)rmdir(dp->dir);
+		(void)sl_dp_dir_remove(dp->dir);
+}
+
+static int lock_dir(struct sl_datapath *dp, char *err, size_t err_len)
+{
+	dp->lock = sl_dp_dir_lock(dp->dir, true);
+	if (dp->lock == -EBUSY)
+		return sl_dp_error(err, err_len, -EBUSY,
+				   "another sluiced uses %s already (stop it, or choose another "
+				   "folder with --bpffs)",
+				   dp->dir);
+	if (dp->lock < 0)
+		return sl_dp_error(err, err_len, dp->lock, "cannot make and lock %s: %s", dp->dir,
+				   sl_strerror(dp->lock));
+	return 0;
 }
 
 static int start(struct sl_datapath *dp, const struct sl_datapath_opts *opts, int cgroup_fd,
@@ -378,15 +391,18 @@ int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **r
 	if (!dp)
 		return sl_dp_error(err, err_len, -ENOMEM, "out of memory");
 	dp->provider = opts->provider;
+	dp->lock = -1;
 	for (int i = 0; i < SL_DP_LINKS; i++)
 		dp->link[i] = -1;
 	dp->dir = sl_strdup(opts->bpffs_dir ? opts->bpffs_dir : SL_PIN_DIR);
 	r = dp->dir ? sl_dp_bpffs_prepare(dp->dir, err, err_len)
 		    : sl_dp_error(err, err_len, -ENOMEM, "out of memory");
 	if (!r)
+		r = lock_dir(dp, err, err_len);
+	if (!r)
 		r = start(dp, opts, cgroup_fd, cgroup_id, err, err_len);
 	if (r) {
-		if (dp->dir)
+		if (dp->lock >= 0)
 			unpin_fresh(dp);
 		(void)sl_datapath_close(dp, false);
 		return r;
@@ -403,6 +419,8 @@ struct sl_datapath *sl_datapath_close(struct sl_datapath *dp, bool detach)
 		return NULL;
 	if (detach) {
 		r = sl_dp_pins_remove(dp->dir);
+		if (!r)
+			r = sl_dp_dir_remove(dp->dir);
 		if (r)
 			sl_warn("cannot remove all pins, ignoring dir=\"%s\" error=\"%s\"", dp->dir,
 				sl_strerror(r));
@@ -415,6 +433,7 @@ struct sl_datapath *sl_datapath_close(struct sl_datapath *dp, bool detach)
 	sl_dp_services_free(dp);
 	if (dp->skel)
 		sluice_bpf__destroy(dp->skel);
+	sl_closep(&dp->lock);
 	free(dp->dir);
 	free(dp);
 	return NULL;

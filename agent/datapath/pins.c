@@ -5,8 +5,10 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdarg.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -63,10 +65,37 @@ int sl_dp_bpffs_prepare(const char *dir, char *err, size_t err_len)
 		return sl_dp_error(err, err_len, -EINVAL,
 				   "%s is not on a bpf file system: mount -t bpf bpf %s", dir,
 				   parent);
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return sl_dp_error(err, err_len, -errno, "cannot make %s: %s", dir,
-				   sl_strerror(-errno));
 	return 0;
+}
+
+int sl_dp_dir_lock(const char *dir, bool create)
+{
+	/* Who detaches removes the folder: then what was locked is not what others will find. */
+	for (int tries = 0; tries < 100; tries++) {
+		_cleanup_(sl_closep) int fd = -1;
+		struct stat locked, found;
+
+		if (create && mkdir(dir, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT && create)
+			continue;
+		if (fd < 0)
+			return -errno;
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+			return errno == EWOULDBLOCK ? -EBUSY : -errno;
+		if (fstat(fd, &locked) < 0)
+			return -errno;
+		if (stat(dir, &found) == 0 && found.st_dev == locked.st_dev &&
+		    found.st_ino == locked.st_ino)
+			return sl_take_fd(&fd);
+	}
+	return -EBUSY;
+}
+
+int sl_dp_dir_remove(const char *dir)
+{
+	return rmdir(dir) < 0 && errno != ENOENT && errno != ENOTEMPTY ? -errno : 0;
 }
 
 static int remove_matching(const char *dir, const char *prefix)
@@ -78,7 +107,7 @@ static int remove_matching(const char *dir, const char *prefix)
 	if (!d)
 		return errno == ENOENT ? 0 : -errno;
 	while ((e = readdir(d))) {
-		if (e->d_name[0] == '.' || strncmp(e->d_name, prefix, strlen(prefix)) != 0)
+		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0)
 			continue;
 		if (unlinkat(dirfd(d), e->d_name, 0) < 0 && errno != ENOENT && !r)
 			r = -errno;
@@ -90,18 +119,21 @@ static int remove_matching(const char *dir, const char *prefix)
 int sl_dp_pins_remove(const char *dir)
 {
 	/* Links first: a program must not run on while its maps are being replaced. */
-	int r = remove_matching(dir, SL_DP_LINK_PREFIX);
+	int r = remove_matching(dir, SL_DP_LINK_PREFIX "sl_");
 
-	if (!r)
-		r = remove_matching(dir, "");
-	if (!r && rmdir(dir) < 0 && errno != ENOENT)
-		r = -errno;
-	return r;
+	return r ? r : remove_matching(dir, "sl_");
 }
 
 int sl_datapath_remove(const char *bpffs_dir)
 {
-	return sl_dp_pins_remove(bpffs_dir ? bpffs_dir : SL_PIN_DIR);
+	const char *dir = bpffs_dir ? bpffs_dir : SL_PIN_DIR;
+	_cleanup_(sl_closep) int lock = sl_dp_dir_lock(dir, false);
+	int r;
+
+	if (lock < 0)
+		return lock == -ENOENT ? 0 : lock;
+	r = sl_dp_pins_remove(dir);
+	return r ? r : sl_dp_dir_remove(dir);
 }
 
 static int pin_get(const char *dir, const char *prefix, const char *name)
@@ -129,7 +161,7 @@ static int conf_version(int fd, uint32_t *ret)
 }
 
 /* 0: nothing pinned under the name, 1: fits, -ESTALE: does not. */
-static int map_check(const char *dir, struct bpf_map *map)
+static int map_check(const char *dir, const struct bpf_map *map, bool may_grow)
 {
 	_cleanup_(sl_closep) int fd = pin_get(dir, "", bpf_map__name(map));
 	struct bpf_map_info have = {0};
@@ -142,7 +174,7 @@ static int map_check(const char *dir, struct bpf_map *map)
 	if (r)
 		return r;
 	return have.type == bpf_map__type(map) && have.key_size == bpf_map__key_size(map) &&
-			       have.value_size == bpf_map__value_size(map) &&
+			       (may_grow || have.value_size == bpf_map__value_size(map)) &&
 			       have.map_flags == bpf_map__map_flags(map)
 		       ? 1
 		       : -ESTALE;
@@ -169,7 +201,8 @@ int sl_dp_pins_check(const char *dir, const struct sluice_bpf *skel, uint32_t *r
 	{
 		if (bpf_map__is_internal(map))
 			continue;
-		r = map_check(dir, map);
+		/* Counters gain reasons: no cause to throw away services. The loader sees to it. */
+		r = map_check(dir, map, map == skel->maps.sl_stat);
 		if (r < 0)
 			return r;
 		n += r;

@@ -87,7 +87,7 @@ void bed_cgroup(const struct bed *b, const char *name, char out[300])
 /* Child cgroups first; their names are ours, one level deep. */
 static void clean_up(void)
 {
-	static const char *const children[] = {"full", "mismatch", "gone", "errors"};
+	static const char *const children[] = {"full", "mismatch", "reasons", "gone", "errors"};
 	char path[400];
 
 	if (getpid() != owner || !join(came_from))

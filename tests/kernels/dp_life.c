@@ -106,11 +106,14 @@ static void dump(const struct scene *s, struct sl_buf *out)
 		check(false, "dump");
 }
 
+#define TEN	  "ten-letter"
+#define LONG_NAME TEN TEN TEN TEN TEN TEN TEN
+
 static void test_plan(struct scene *s)
 {
 	struct sl_addr ends[] = {addr("10.50.0.7:1"), addr("10.50.0.8:2"), addr("10.50.0.9:3")};
 	struct sl_plan_service one = {.vip = addr(VIP),
-				      .name = SL_STR("ns/one:http"),
+				      .name = SL_STR("ns/" LONG_NAME ":http"),
 				      .endpoints = ends,
 				      .n_endpoints = 3};
 	struct sl_plan plan = {&one, 1};
@@ -126,7 +129,8 @@ static void test_plan(struct scene *s)
 	sock_close(&fd);
 	check(!sl_datapath_apply(s->dp, &plan, NULL, NULL), "three endpoints");
 	dump(s, &text);
-	check(strstr(sl_buf_ptr(&text), "service " VIP " ") &&
+	check(strstr(sl_buf_ptr(&text),
+		     "service " VIP " name=\"ns/" TEN TEN TEN TEN TEN TEN "\" ") &&
 		      !strstr(sl_buf_ptr(&text), "10.96.0.2") &&
 		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.7:1\n") &&
 		      strstr(sl_buf_ptr(&text), "endpoint 10.50.0.9:3\n"),
@@ -167,6 +171,28 @@ static void note(void *arg, uint32_t index, int error)
 	f->n++;
 	f->last_index = index;
 	f->last_error = error;
+}
+
+/* Behind the datapath's back: writes another port into the endpoints with this address. */
+static bool endpoints_forge(const char *pins, struct sl_addr a, uint16_t port)
+{
+	struct sl_ep_key keys[8], *from = NULL;
+	struct sl_ep_val ep;
+	char path[400];
+	int fd, n = 0, n_forged = 0;
+
+	snprintf(path, sizeof(path), "%s/sl_ep", pins);
+	fd = bpf_obj_get(path);
+	while (fd >= 0 && n < 8 && !bpf_map_get_next_key(fd, from, &keys[n]))
+		from = &keys[n++];
+	for (int i = 0; i < n; i++) {
+		if (bpf_map_lookup_elem(fd, &keys[i], &ep) || memcmp(ep.addr, a.ip, 16) != 0)
+			continue;
+		ep.port = port;
+		n_forged += !bpf_map_update_elem(fd, &keys[i], &ep, BPF_EXIST);
+	}
+	sock_close(&fd);
+	return n_forged > 0;
 }
 
 static void test_full(struct scene *s)
@@ -217,6 +243,14 @@ static void test_full(struct scene *s)
 	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
 		      strstr(sl_buf_ptr(&text), "service 10.1.0.3:1 "),
 	      "the service is there with the endpoints that fit");
+	sl_buf_deinit(&text);
+	check(endpoints_forge(pins, addr("10.50.0.7:1"), 99) &&
+		      sl_datapath_apply(dp, &two, note, &f) == -ENOSPC && f.n == 2,
+	      "the same again says so again");
+	text = SL_BUF_INIT(0);
+	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
+		      !strstr(sl_buf_ptr(&text), "endpoint 10.50.0.7:1\n"),
+	      "but does not write again what fits");
 	sl_buf_deinit(&text);
 	three[2].n_endpoints = 1;
 	check(!sl_datapath_apply(dp, &two, note, &f), "fewer endpoints fit");
@@ -287,6 +321,60 @@ static void test_mismatch(struct scene *s)
 	check(!sl_datapath_remove(pins) && access(pins, F_OK) < 0 && becomes_detached(cgroup),
 	      "removed without loading");
 	check(!sl_datapath_remove(pins), "removing nothing is no error");
+}
+
+/* A build that knows more reasons than the one before. */
+static void test_more_reasons(struct scene *s)
+{
+	struct sl_datapath_opts opts = s->opts;
+	struct sl_datapath *dp = NULL;
+	char cgroup[300], pins[300], path[400], other[400], err[300] = "";
+	uint64_t stats[SL_REASON_MAX];
+	struct sl_buf text = SL_BUF_INIT(0);
+	int map;
+
+	test_begin("counters of an older build");
+	bed_cgroup(&s->bed, "reasons", cgroup);
+	snprintf(pins, sizeof(pins), "%s/reasons", s->bed.bpffs);
+	snprintf(path, sizeof(path), "%s/sl_stat", pins);
+	snprintf(other, sizeof(other), "%s/theirs", pins);
+	opts.cgroup_path = cgroup;
+	opts.bpffs_dir = pins;
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
+	check(!sl_datapath_apply(dp, &scene_plan, NULL, NULL), "apply");
+	dp = sl_datapath_close(dp, false);
+	map = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "sl_stat", 4, 8, 1, NULL);
+	check(map >= 0 && !unlink(path) && !bpf_obj_pin(map, path), "a map with one counter");
+	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open: %s", err);
+	check(!sl_datapath_stats(dp, stats) && !sl_datapath_dump(dp, &text) &&
+		      !sl_buf_append(&text, "", 1) && strstr(sl_buf_ptr(&text), "service " VIP " "),
+	      "counters start anew, services stay");
+	sl_buf_deinit(&text);
+	check(!bpf_obj_pin(map, other), "somebody pins something there");
+	sock_close(&map);
+	dp = sl_datapath_close(dp, true);
+	check(access(path, F_OK) < 0 && !access(other, F_OK) && becomes_detached(cgroup),
+	      "detach takes what is ours, and only that");
+	check(!unlink(other) && !sl_datapath_remove(pins) && access(pins, F_OK) < 0,
+	      "the folder goes when it is empty");
+}
+
+static void test_second(struct scene *s)
+{
+	struct sl_datapath *dp = NULL;
+	char err[300] = "";
+	int fd = sock(AF_INET, SOCK_STREAM), got;
+
+	test_begin("two agents on one folder");
+	check(sl_datapath_open(&s->opts, &dp, err, sizeof(err)) == -EBUSY && !dp &&
+		      strstr(err, "another sluiced uses"),
+	      "%s", err);
+	check(sl_datapath_remove(s->bed.pins) == -EBUSY, "nor can it be taken away");
+	check(n_attached(s->bed.cgroup, BPF_CGROUP_INET4_CONNECT) == 1 && !sock_connect(fd, VIP),
+	      "the first is not disturbed");
+	got = expect_steered(s, fd, s->agent4, VIP, POD4 ":0");
+	sock_close(&got);
+	sock_close(&fd);
 }
 
 static void test_other_cgroup(struct scene *s)
@@ -446,6 +534,8 @@ void test_life(struct scene *s)
 	test_plan(s);
 	test_full(s);
 	test_mismatch(s);
+	test_more_reasons(s);
+	test_second(s);
 	test_other_cgroup(s);
 	test_out_of_memory(s);
 	test_refused(s);

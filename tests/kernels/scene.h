@@ -46,4 +46,5 @@ void expect_reached(struct scene *s, int client, int listener, const char *peer)
 void test_steering(struct scene *s);   /* dp_steer.c */
 void test_left_alone(struct scene *s); /* dp_alone.c */
 void test_failure(struct scene *s);    /* dp_failure.c */
+void test_short(struct scene *s);      /* dp_short.c */
 void test_life(struct scene *s);       /* dp_life.c */
