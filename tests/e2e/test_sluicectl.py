@@ -140,3 +140,38 @@ def test_explain_for_people(mesh):
 def test_explain_refuses(mesh, argv, status, words):
     r = mesh.ctl_run("explain", *argv, check=False)
     assert r.returncode == status and words in r.stderr, r
+
+
+# ---- validate ----
+
+def validate(world, *options, check=True):
+    return world.ctl_run("validate", world.config, *options, check=check, output=None)
+
+
+def test_validate_passes_what_the_agent_takes(mesh):
+    shown = json.loads(validate(mesh, "-o", "json", check=False).stdout)
+    status = {r["name"]: r for r in mesh.status()["routes"]}
+    assert shown["errors"] == [] and shown["documents"] > 10
+    for route in shown["routes"]:
+        for parent, known in zip(route["parents"], status[route["name"]]["parents"]):
+            assert [(c["type"], c["status"], c["reason"], c["message"]) for c in parent["conditions"]] == \
+                [(c["type"], c["status"], c["reason"], c["message"]) for c in known["conditions"]]
+
+
+def test_validate_without_an_agent(world):
+    world.base()
+    world.route("good", [m.rule(m.path("/a"), "a")])
+    r = validate(world)
+    assert r.stdout.endswith("0 errors, 0 warnings, 0 conditions not met\n") and r.returncode == 0
+    world.route("bad", [m.rule(m.path("a"), "a"), m.rule(backends="nobody")])
+    world.write_text("broken.yaml", "kind: [\n")
+    r = validate(world, check=False)
+    assert r.returncode == 1 and r.stderr == ""
+    lines = r.stdout.splitlines()
+    assert any(line.startswith("broken.yaml:2: error: ") for line in lines), r.stdout
+    assert any("route-shop-bad.yaml:" in line and "HTTPRoute shop/bad: spec.rules[0].matches[0].path.value: " in line
+               for line in lines), r.stdout
+    assert any("ResolvedRefs is False: HTTPRoute shop/bad, parent Service shop/web: BackendNotFound" in line
+               for line in lines), r.stdout
+    r = world.ctl_run("validate", world.config + "/nothing", check=False, output=None)
+    assert r.returncode == 1 and "No such file or directory" in r.stderr

@@ -37,6 +37,13 @@ static const struct sl_ctl_command commands[] = {
 	 "", 0, sl_ctl_query, sl_view_netns, NULL, sl_names_netns},
 	{"metrics", "", "all metrics, in the Prometheus text format", "", "", 0, sl_ctl_query,
 	 sl_view_metrics, NULL, NULL},
+	{"validate", " FOLDER", "what is wrong with a folder of YAML files, without an agent",
+	 "Reads and compiles FOLDER as the agent does, and prints each error and warning with "
+	 "file\n"
+	 "and line, then the conditions of routes that are not as they should be. Fails (exit "
+	 "status\n"
+	 "1) on errors and on such conditions, not on warnings.\n",
+	 "", 1, sl_ctl_validate, sl_view_validate, sl_validate_passed, NULL},
 	{"version", "", "versions of sluicectl and of the agent", "", "", 0, sl_ctl_query,
 	 sl_view_version, NULL, NULL},
 };

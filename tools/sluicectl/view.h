@@ -24,8 +24,13 @@ int sl_names_routes(const json_t *answer, struct sl_buf *out);	 /* HTTPRoute/ns/
 int sl_names_services(const json_t *answer, struct sl_buf *out); /* ns/name:port */
 int sl_names_netns(const json_t *answer, struct sl_buf *out);	 /* ns/pod */
 
+int sl_view_validate(const json_t *answer, struct sl_buf *out);
+
 /* Whether every required check passed. */
 bool sl_check_passed(const json_t *answer);
+/* Whether there is no error, and every condition is as it should be. */
+bool sl_validate_passed(const json_t *answer);
+bool sl_condition_is_fine(const json_t *condition);
 
 /* ---- reading an answer ---- */
 

@@ -2,6 +2,15 @@
 #include "base/cleanup.h"
 #include "view.h"
 
+/* Accepted and ResolvedRefs should be True, any other (PartiallyInvalid) not. */
+bool sl_condition_is_fine(const json_t *c)
+{
+	const char *type = sl_json_text(c, "type");
+	bool wants_true = strcmp(type, "Accepted") == 0 || strcmp(type, "ResolvedRefs") == 0;
+
+	return (strcmp(sl_json_text(c, "status"), "True") == 0) == wants_true;
+}
+
 static const json_t *find_condition(const json_t *conditions, const char *type)
 {
 	const json_t *c;
@@ -30,8 +39,7 @@ static void parent_cell(struct sl_table *t, const json_t *route, const json_t *p
 				sl_json_text(ref, "name"));
 }
 
-/* What is wrong: reason and message of each condition that is not as it should be. Accepted and
- * ResolvedRefs should be True, any other (PartiallyInvalid) not. */
+/* What is wrong: reason and message of each condition that is not as it should be. */
 static void problem_cell(struct sl_table *t, const json_t *conditions)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
@@ -40,12 +48,9 @@ static void problem_cell(struct sl_table *t, const json_t *conditions)
 	size_t i;
 
 	json_array_foreach (conditions, i, c) {
-		const char *type = sl_json_text(c, "type"), *message = sl_json_text(c, "message");
-		bool wants_true =
-			strcmp(type, "Accepted") == 0 || strcmp(type, "ResolvedRefs") == 0;
-		bool is_true = strcmp(sl_json_text(c, "status"), "True") == 0;
+		const char *message = sl_json_text(c, "message");
 
-		if (r || is_true == wants_true)
+		if (r || sl_condition_is_fine(c))
 			continue;
 		r = sl_buf_printf(&text, "%s%s%s%s", sl_buf_len(&text) ? "; " : "",
 				  sl_json_text(c, "reason"), *message ? ": " : "", message);
