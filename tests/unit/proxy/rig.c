@@ -132,6 +132,23 @@ struct rig_backend *rig_add_backend(struct rig *r, const char *service, bool ref
 	return b;
 }
 
+void rig_fill(struct rig *r, struct rig_backend *b)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				  .sin_port = htons(b->port)};
+
+	/* The queue of a listener has one place more than it was told; then SYNs are dropped. */
+	cr_assert_eq(listen(b->fd, 0), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+		cr_assert_gt(fd, 0);
+		(void)connect(fd, (struct sockaddr *)&sin, sizeof(sin)); /* under way is enough */
+		b->fillers[i] = fd;
+	}
+}
+
 void rig_init(struct rig *r)
 {
 	*r = (struct rig){.opts = SL_PROXY_OPTS_DEFAULT, .listener = -1, .log_fd = -1};
@@ -250,8 +267,12 @@ void rig_free(struct rig *r)
 	r->source = sl_source_unref(r->source);
 	(void)close(r->listener);
 	for (unsigned i = 0; i < r->n_backends; i++) {
-		if (r->backends[i].fd >= 0)
-			(void)close(r->backends[i].fd);
+		struct rig_backend *b = &r->backends[i];
+
+		if (b->fd >= 0)
+			(void)close(b->fd);
+		for (unsigned j = 0; j < 4 && b->fillers[j]; j++)
+			(void)close(b->fillers[j]);
 	}
 	/* Asserts that no watch, timer or task was left behind. */
 	r->loop = sl_loop_free(r->loop);
@@ -286,6 +307,14 @@ bool rig_waiting(struct rig *r, uint64_t *deadline_ns)
 	/* What the test's own sockets see does not wake the loop: short waits only. */
 	cr_assert_eq(sl_loop_round(r->loop, SL_NS_PER_MS), 0);
 	return now < *deadline_ns;
+}
+
+void rig_pass(struct rig *r, uint64_t ns)
+{
+	uint64_t until = sl_clock_now_ns() + ns;
+
+	while (sl_clock_now_ns() < until)
+		cr_assert_eq(sl_loop_round(r->loop, SL_NS_PER_MS), 0);
 }
 
 /* ---- connections ---- */
@@ -386,6 +415,19 @@ void rig_expect_for(struct rig *r, struct rig_peer *p, const char *text, const c
 	cr_assert(!memcmp(p->got, text, n), "%s: got \"%.*s\", not \"%s\"", what, (int)p->n_got,
 		  p->got, text);
 	peer_drop(p, n);
+}
+
+void rig_expect_own(struct rig *r, struct rig_peer *p, const char *status, const char *sentence,
+		    bool closes)
+{
+	char text[512];
+
+	(void)snprintf(text, sizeof(text),
+		       "HTTP/1.1 %s\r\ncontent-type: text/plain; charset=utf-8\r\n"
+		       "Content-Length: %zu\r\n%s\r\nsluice: %s\n",
+		       status, strlen("sluice: \n") + strlen(sentence),
+		       closes ? "Connection: close\r\n" : "", sentence);
+	rig_expect_for(r, p, text, sentence);
 }
 
 void rig_expect_bytes(struct rig *r, struct rig_peer *p, const void *bytes, size_t n)

@@ -35,6 +35,7 @@ struct rig_backend {
 	const char *service; /* "v1" or "cart" */
 	int fd;		     /* listening; -1: refuses */
 	uint16_t port;
+	int fillers[4]; /* of rig_fill(); 0: none */
 };
 
 struct rig {
@@ -81,6 +82,8 @@ void rig_free(struct rig *r);
 
 /* Another backend; refusing ones have a port that nobody listens on. */
 struct rig_backend *rig_add_backend(struct rig *r, const char *service, bool refuses);
+/* Dials of it neither succeed nor fail from now on. */
+void rig_fill(struct rig *r, struct rig_backend *b);
 /* New snapshot with rules (YAML flow or block at column 2, NULL: to shop/v1; "": no route). */
 void rig_configure(struct rig *r, const char *rules);
 /* NULL when it cannot be made (allocations fail). */
@@ -92,6 +95,8 @@ void rig_round(struct rig *r);
 void rig_settle(struct rig *r);
 /* True while a wait may go on; begin with *deadline_ns = 0. One round a call. */
 bool rig_waiting(struct rig *r, uint64_t *deadline_ns);
+/* Turns for that long: for what must not happen later. */
+void rig_pass(struct rig *r, uint64_t ns);
 
 void rig_connect(struct rig *r, struct rig_peer *client);
 /* Waits for the proxy's connection. */
@@ -110,6 +115,9 @@ void rig_expect_for(struct rig *r, struct rig_peer *p, const char *text, const c
 void rig_expect_bytes(struct rig *r, struct rig_peer *p, const void *bytes, size_t n);
 /* A chunked body with this content and these trailer lines, however it was cut into chunks. */
 void rig_expect_chunked(struct rig *r, struct rig_peer *p, const char *body, const char *trailers);
+/* An answer of the proxy's own: "404 Not Found" and its sentence, with Connection: close or not. */
+void rig_expect_own(struct rig *r, struct rig_peer *p, const char *status, const char *sentence,
+		    bool closes);
 /* Waits for n bytes and throws them away. */
 void rig_skip(struct rig *r, struct rig_peer *p, size_t n);
 /* Bytes up to and with the text; returns their number. */
