@@ -275,11 +275,16 @@ class World:
             print("at the end of the test:", p)
 
     def _check_nothing_left(self):
+        # The kernel takes a link apart in its own time once its pin is gone.
+        wait_for(self._nothing_left, 5)
+
+    def _nothing_left(self):
         assert not os.path.exists(self.bpffs) or not os.listdir(self.bpffs), \
             f"pins left behind: {os.listdir(self.bpffs)}"
         shown = Entry().run(["bpftool", "-j", "cgroup", "show", self.fabric.cgroup.path]).stdout
         attached = json.loads(shown.strip() or "[]")
         assert not attached, f"programs left on the cgroup: {attached}"
+        return True
 
 
 def rawhttp_fetch(addr, kw):
