@@ -281,20 +281,26 @@ def test_every_detour_is_counted(world):
     assert metrics.sum("sluice_datapath_connects_total", reason="no_listener") == 5
 
 
-def test_a_second_agent_on_the_same_pins_is_refused(world):
+@pytest.mark.parametrize("shared", ["everything", "the pins alone"])
+def test_a_second_agent_on_the_same_pins_is_refused(world, shared):
     """And the first goes on as if nothing had been."""
     world.base()
     world.route("a", ONLY_A)
     world.start()
     first = world.agent
     task = world.load()
-    argv = [w for k, v in world.arguments().items() for w in (k, str(v))]
+    arguments = world.arguments()
+    if shared != "everything":
+        arguments.update({"--admin-socket": world.folder + "/second.sock", "--metrics": "off"})
+    argv = [w for k, v in arguments.items() for w in (k, str(v))]
     second = Agent(world.fabric.node, world.folder + "/second.log", argv)
     world.fabric.agents.append(second)
     try:
         assert second.wait() != 0
         assert first.running()
-        assert "already" in second.log() or "in use" in second.log().lower(), second.log()
+        assert "another sluiced" in second.log(), second.log()
+        with pytest.raises(AssertionError, match="stop it first"):
+            world.uninstall()
     finally:
         if second.running():
             second.signal(signal.SIGKILL)

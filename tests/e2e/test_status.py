@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent tells: sluicectl in both forms, status file, metrics, access log, health."""
+import ipaddress
 import json
 import os
 import re
@@ -241,8 +242,20 @@ def test_an_unused_client_of_the_socket_holds_nothing_up(mesh):
 
 def test_bpftool_shows_the_maps(mesh):
     """Pinned, with BTF: readable without any tool of ours."""
-    out = Entry().run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(mesh.bpffs, "sl_svc")]).stdout
-    entries = [e["formatted"] for e in json.loads(out)]
-    assert entries and all(e["value"]["id"] for e in entries), out
-    out = Entry().run(["bpftool", "map", "dump", "pinned", os.path.join(mesh.bpffs, "sl_netns")]).stdout
-    assert "port4" in out
+    def dump(name):
+        out = Entry().run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(mesh.bpffs, name)]).stdout
+        return [e["formatted"] for e in json.loads(out)]
+
+    def address(numbers):
+        return ipaddress.ip_address(bytes(numbers)).ipv4_mapped or ipaddress.ip_address(bytes(numbers))
+
+    services = {e["value"]["name"]: e for e in dump("sl_svc") if address(e["key"]["addr"]).version == 4}
+    web = next(e for name, e in services.items() if name.startswith("shop/web:"))
+    assert (str(address(web["key"]["addr"])), web["key"]["port"]) == mesh.addr(), services
+    assert web["value"]["policy"] == "SL_POLICY_OPEN" and web["value"]["provider"] == "SL_PROVIDER_SELF", web
+    endpoints = {(str(address(e["value"]["addr"])), e["value"]["port"]) for e in dump("sl_ep")
+                 if e["key"]["id"] == web["value"]["id"]}
+    assert len(endpoints) == web["value"]["n_endpoints"] and (mesh.a.v4, 8080) in endpoints, endpoints
+    assert all(1024 <= e["value"]["port4"] < 65536 for e in dump("sl_netns"))
+    [counters] = dump("sl_stat")
+    assert sum(cpu["value"]["steered"] for cpu in counters["values"]) > 0, counters
