@@ -15,7 +15,7 @@ import pytest
 
 from harness import manifests as m, rawhttp
 from harness.agent import memory_budget
-from harness.wait import scaled, wait_for
+from harness.wait import hold_for, scaled, wait_for
 from harness.world import stand_in
 
 CLIENTS = os.path.join(os.path.dirname(__file__), "clients")
@@ -222,6 +222,26 @@ def test_one_slow_pod_does_not_hold_up_another(world):
     result = result.stop_and_result()
     task.stop_and_result()
     assert result.errors == [] and result.longest < scaled(2), result
+
+
+def test_an_idle_agent_uses_no_processor(world):
+    world.base()
+    world.route("r", [m.rule(backends="a")])
+    world.start()
+
+    def run(task):
+        conns = [rawhttp.Conn(world.addr()) for _ in range(50)]
+        for c in conns:
+            assert c.request().status == 200
+        task.report()
+        task.wait_stop()
+    task = world.spawn(world.client, run)
+    task.next_report()
+    before = world.agent.cpu_seconds()
+    hold_for(world.agent.running, 2, interval=0.5)
+    used = world.agent.cpu_seconds() - before
+    task.stop_and_result()
+    assert used <= 0.1 * scaled(1), f"{used} s of two"
 
 
 def test_a_flood_of_connects_that_say_nothing(world):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several routes on one Service, and what becomes of routes without matches or hostnames."""
+import pytest
+
 from harness import manifests as m
 
 
@@ -49,6 +51,20 @@ def test_hostnames_of_a_route_mean_nothing_in_a_mesh(world):
     world.route("hosts", [m.rule(backends="b")], hostnames=["elsewhere.example"])
     world.start()
     assert world.fetch(host="web").seen["pod"] == "b"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_service_of_one_family(world, family):
+    world.base()
+    world.vips["single"] = ("10.96.0.49", "fd00:96::49")
+    world.write("single.yaml", [m.service("single", world.vips["single"][0 if family == 4 else 1]),
+                                m.endpoint_slice("single", [world.c], family=family)])
+    world.route("single", [m.rule(m.path("/x"), "single")], ["single"])
+    world.start()
+    r = world.fetch("/x", "single", family=family)
+    assert (r.status, r.seen["pod"]) == (200, "c")
+    assert r.seen["peer"][0] == (world.client.v4 if family == 4 else world.client.v6)
+    assert world.fetch("/y", "single", family=family).status == 404
 
 
 def test_thousands_of_matches_are_all_found(world):

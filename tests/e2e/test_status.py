@@ -205,6 +205,17 @@ def test_access_log(mesh):
         "/b": (200, "complete"), "/gone": (302, "answered"), "/nowhere": (404, "no_route")}
 
 
+def test_the_access_log_is_json_whatever_a_request_says(mesh):
+    odd = '/odd"\\\x80\xff{}'
+
+    def run():
+        with rawhttp.Conn(mesh.addr()) as c:
+            return c.request(target=odd, headers=[("User-Agent", 'a"b\\c\t\xe9')]).status
+    assert mesh.client.call(run) in (400, 404)
+    mesh.fetch("/behind-the-odd-one")
+    wait_for(lambda: any(r.get("path") == "/behind-the-odd-one" for r in mesh.access_records()))
+
+
 def test_the_socket_is_for_root_only(mesh):
     assert os.stat(mesh.socket).st_mode & 0o777 == 0o600
 
