@@ -15,11 +15,22 @@ static void become_tunnel(struct sl_conn *c)
 	sl_metrics_gauge_add(c->proxy->metrics, SL_GAUGE_TUNNELS, 1);
 }
 
+static void start_clock(struct sl_conn *c)
+{
+	struct sl_loop *loop = c->proxy->loop;
+
+	c->timed_out = false;
+	if (c->up->sock.connecting)
+		sl_timer_arm(loop, &c->timer,
+			     sl_loop_now(loop) + c->proxy->opts.connect_timeout_ns);
+}
+
 void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up)
 {
 	become_tunnel(c);
 	c->up = up;
 	sl_upconn_bind(up, c);
+	start_clock(c);
 }
 
 /* A connection to an endpoint of the Service itself, not to the one that was tried last. */
@@ -69,6 +80,7 @@ static bool connect_failed(struct sl_conn *c, int err)
 	int r;
 
 	sl_metrics_inc(c->proxy->metrics, err == -ECONNREFUSED ? SL_COUNTER_CONNECTS_REFUSED
+					  : err == -ETIMEDOUT  ? SL_COUNTER_CONNECTS_TIMEOUT
 							       : SL_COUNTER_CONNECTS_FAILED);
 	sl_upconn_close(sl_take(c->up), false);
 	r = dial(c, &c->up);
@@ -76,6 +88,31 @@ static bool connect_failed(struct sl_conn *c, int err)
 		refuse(c, err);
 		return false;
 	}
+	start_clock(c);
+	return true;
+}
+
+/* Returns true when the endpoint is there, or another was dialled. */
+static bool connecting_step(struct sl_conn *c)
+{
+	struct sl_upconn *up = c->up;
+	int r = sl_sock_connected(&up->sock);
+
+	if (r == -EINPROGRESS && c->timed_out)
+		r = -ETIMEDOUT;
+	if (r == -ETIMEDOUT)
+		sl_metrics_limit(c->proxy->metrics, SL_LIMIT_CONNECT_TIMEOUT);
+	if (r == -EINPROGRESS) {
+		/* Nobody reads from the client meanwhile, so its reset is not read either. */
+		if (c->sock.gone)
+			sl_conn_kill(c, SL_END_CLIENT_CLOSED);
+		return false;
+	}
+	if (r)
+		return connect_failed(c, r);
+	sl_timer_cancel(&c->timer);
+	sl_metrics_inc(c->proxy->metrics, SL_COUNTER_CONNECTS_OK);
+	up->counted_connect = true;
 	return true;
 }
 
@@ -112,17 +149,9 @@ bool sl_tunnel_step(struct sl_conn *c)
 {
 	struct sl_upconn *up = c->up;
 	bool progress = false;
-	int r;
 
-	if (up->sock.connecting) {
-		r = sl_sock_connected(&up->sock);
-		if (r == -EINPROGRESS)
-			return false;
-		if (r)
-			return connect_failed(c, r);
-		sl_metrics_inc(c->proxy->metrics, SL_COUNTER_CONNECTS_OK);
-		up->counted_connect = true;
-	}
+	if (up->sock.connecting)
+		return connecting_step(c);
 	if (!move(&c->sock, &up->sock, &c->tunnel_up_bytes, &progress) ||
 	    !move(&up->sock, &c->sock, &c->tunnel_down_bytes, &progress)) {
 		sl_conn_kill(c, c->sock.error || c->sock.broken ? SL_END_CLIENT_CLOSED
