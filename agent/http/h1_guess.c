@@ -61,7 +61,7 @@ static enum sl_h1_guess guess_version(struct sl_str s)
 	return n == 5 ? SL_H1_GUESS_HTTP1 : SL_H1_GUESS_MORE;
 }
 
-/* A well-known method with a target that is none: a malformed request if the line says HTTP anywhere.
+/* A well-known method and then no target: a malformed request if the line says HTTP anywhere.
  * As a tunnel it would go past the rules to a server that may be lenient; as HTTP it gets its 400. */
 static enum sl_h1_guess guess_malformed(struct sl_str s)
 {
@@ -85,10 +85,10 @@ static enum sl_h1_guess guess_request_line(struct sl_str s)
 		return SL_H1_GUESS_OTHER;
 	if (method.len == s.len)
 		return SL_H1_GUESS_MORE;
-	if (!method.len || s.ptr[method.len] != ' ')
-		return SL_H1_GUESS_OTHER;
-	s = sl_str_skip(s, method.len + 1);
 	m = sl_method_from(method);
+	if (!method.len || s.ptr[method.len] != ' ')
+		return m == SL_METHOD_OTHER ? SL_H1_GUESS_OTHER : guess_malformed(s);
+	s = sl_str_skip(s, method.len + 1);
 	g = guess_target(m, s);
 	if (m == SL_METHOD_OTHER)
 		return g == SL_H1_GUESS_HTTP1 ? guess_version(s) : g;
@@ -98,19 +98,15 @@ static enum sl_h1_guess guess_request_line(struct sl_str s)
 enum sl_h1_guess sl_h1_guess(const char *p, size_t len)
 {
 	struct sl_str s = {p, len};
-	size_t lines = 0;
 
 	if (len >= preface.len && sl_str_starts(s, preface))
 		return SL_H1_GUESS_H2_PREFACE;
 	if (len < preface.len && len && memcmp(p, preface.ptr, len) == 0)
 		return SL_H1_GUESS_MORE;
-	/* Empty lines that the parser skips. */
-	while (s.len && s.ptr[0] == '\r') {
-		if (s.len == 1)
-			return SL_H1_GUESS_MORE;
-		if (s.ptr[1] != '\n' || ++lines > SL_H1_EMPTY_LINES_MAX)
-			return SL_H1_GUESS_OTHER;
-		s = sl_str_skip(s, 2);
-	}
+	/* Empty lines, also those that the parser refuses: servers skip them and serve what follows. */
+	while (s.len && (s.ptr[0] == '\r' || s.ptr[0] == '\n'))
+		s = sl_str_skip(s, 1);
+	if (len - s.len > 2 * SL_H1_EMPTY_LINES_MAX)
+		return SL_H1_GUESS_HTTP1;
 	return s.len ? guess_request_line(s) : SL_H1_GUESS_MORE;
 }

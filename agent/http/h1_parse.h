@@ -107,7 +107,8 @@ int sl_h1_body_eof(struct sl_h1_body *b);
 enum sl_h1_guess { SL_H1_GUESS_MORE, SL_H1_GUESS_HTTP1, SL_H1_GUESS_H2_PREFACE, SL_H1_GUESS_OTHER };
 /* Decides from as few bytes as possible; MORE only while p could still become an HTTP/1 request
  * line or the HTTP/2 preface. A well-known method, a space and the start of a target are HTTP/1;
- * with another target the rest of its line must say HTTP (it will be refused, not tunnelled); any
- * other token up to 32 bytes needs its line up to the version, as text protocols look alike.
- * OTHER for TLS and everything else. Empty lines in front are skipped as the parser does. */
+ * with anything else behind it the rest of its line must say HTTP (it will be refused, not
+ * tunnelled); any other token up to 32 bytes needs its line up to the version, as text protocols
+ * look alike. OTHER for TLS and everything else. Line ends in front are skipped, also those that
+ * the parser refuses; more of them than it takes are HTTP/1, and refused. */
 enum sl_h1_guess sl_h1_guess(const char *p, size_t len);
