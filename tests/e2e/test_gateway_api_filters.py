@@ -291,3 +291,16 @@ def test_a_redirect_is_a_response_that_is_modified(mesh):
     assert (r.status, r.get("Location")) == (302, "http://example.org/headers-then-redirect")
     assert (r.get("Cache-Control"), r.all("X-By")) == ("no-store", ["rule"])
     assert mesh.fetch("/redirect-of-a-backend", "backends").get("X-By") == "backend,rule"
+
+
+@pytest.mark.parametrize("name", ["X-Header-Set", "x-header-set", "close, X-Header-Set"])
+def test_a_client_cannot_take_off_what_a_filter_sets(mesh, name):
+    """Connection names fields of the client's hop; what the route sets belongs to the next."""
+    for service in ("requests", "requests-backend"):
+        seen = mesh.fetch("/set", service, headers=[("Connection", name), ("X-Header-Set", "mine")]).seen
+        assert seen.all("x-header-set") == ["set-overwrites-values"]
+
+
+def test_a_server_cannot_take_off_what_a_filter_sets(mesh):
+    r = mesh.fetch("/set?header=Connection:X-Header-Set&header=X-Header-Set:mine", "responses")
+    assert r.all("X-Header-Set") == ["set-overwrites-values"]
