@@ -101,16 +101,20 @@ def test_a_pooled_connection_that_closes_under_a_post_is_not_retried(world):
 
 def test_an_idle_connection_that_the_backend_closed_is_not_used(world):
     world.base()
-    world.route("r", [m.rule(backends="a")])
+    world.add_service("known", [world.a], [m.port(80, 8080, app_protocol="http")])
+    world.route("r", [m.rule(backends="a")], ["known"])
     world.start()
 
-    def run():
-        with rawhttp.Conn(world.addr()) as c:
-            first = c.request(target="/").seen["conn"]
+    def run(task):
+        with rawhttp.Conn(world.addr("known")) as c:
             c.request(target="/?cut=body&size=0")
-            return first, [c.request("POST", body=b"x").status for _ in range(5)]
-    _, after = world.client.call(run)
-    assert after == [200] * 5
+            task.report()
+            task.wait_stop()
+            return [c.request("POST", body=b"x").status for _ in range(5)]
+    task = world.spawn(world.client, run)
+    task.next_report()
+    wait_for(lambda: world.metrics().sum("sluice_upstream_pool", state="idle") == 0, what="the pool to see the close")
+    assert task.stop_and_result() == [200] * 5
 
 
 def test_pooled_connections_are_used_again(world):
