@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/exchange.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -27,11 +28,17 @@ struct sl_exchange {
 	int fd;
 	uint32_t n_clients;
 	struct sl_list clients;
+	struct client *asking; /* whose question fn has at the moment */
 };
 
-/* A client asks, is answered, and lingers: our side is shut, its bytes are read until it closes, as
- * closing with unread bytes would make the kernel throw the answer away. */
-enum phase { ASKING, ANSWERING, LINGERING };
+/* A client asks, maybe waits, is answered, and lingers: our side is shut, its bytes are read until
+ * it closes, as closing with unread bytes would make the kernel throw the answer away. */
+enum phase { ASKING, WAITING, ANSWERING, LINGERING };
+
+/* Held by whoever will answer. */
+struct sl_exchange_later {
+	struct client *client; /* NULL: gone */
+};
 
 struct client {
 	struct sl_exchange *x;
@@ -42,6 +49,7 @@ struct client {
 	enum phase phase;
 	size_t n_lingered;
 	struct sl_buf in, out;
+	struct sl_exchange_later *later;
 };
 
 SL_DEFINE_CLEANUP(struct sl_exchange *, sl_exchange_close)
@@ -62,6 +70,8 @@ static void free_client(struct client *c)
 	sl_closep(&c->fd);
 	sl_buf_deinit(&c->in);
 	sl_buf_deinit(&c->out);
+	if (c->later)
+		c->later->client = NULL;
 	free(c);
 	x->n_clients--;
 	if (!x->resume.loop)
@@ -115,15 +125,29 @@ static bool answer(struct client *c)
 	return linger(c);
 }
 
+/* Nothing more is read: the next thing to see is that the client closes, or the answer. */
+static bool wait_for_answer(struct client *c)
+{
+	c->phase = WAITING;
+	restart_timeout(c);
+	return sl_watch_modify(&c->watch, 0) == 0;
+}
+
 /* Give what is there to the protocol. */
 static bool ask(struct client *c, bool last)
 {
 	struct sl_exchange_opts *opts = &c->x->opts;
+	bool enough;
 
 	last = last || sl_buf_len(&c->in) == opts->max_request_bytes;
-	if (!opts->fn(opts->arg, sl_buf_str(&c->in), last, &c->out))
+	c->x->asking = c;
+	enough = opts->fn(opts->arg, sl_buf_str(&c->in), last, &c->out);
+	c->x->asking = NULL;
+	if (!enough)
 		return !last;
 	sl_buf_deinit(&c->in);
+	if (c->later)
+		return wait_for_answer(c);
 	c->phase = ANSWERING;
 	return answer(c);
 }
@@ -158,10 +182,40 @@ static void client_ready(struct sl_watch *w, uint32_t events)
 {
 	struct client *c = sl_container_of(w, struct client, watch);
 	bool more = c->phase == ASKING	    ? read_question(c)
+		    : c->phase == WAITING   ? false /* only closing is reported then */
 		    : c->phase == ANSWERING ? answer(c)
 					    : linger(c);
 
 	if (!more)
+		free_client(c);
+}
+
+struct sl_exchange_later *sl_exchange_defer(struct sl_exchange *x)
+{
+	struct client *c = x->asking;
+
+	assert(c && !c->later);
+	c->later = sl_new(struct sl_exchange_later);
+	if (c->later)
+		c->later->client = c;
+	return c->later;
+}
+
+void sl_exchange_answer(struct sl_exchange_later *later, struct sl_buf *out)
+{
+	struct client *c = later->client;
+
+	free(later);
+	if (!c) {
+		sl_buf_deinit(out);
+		return;
+	}
+	c->later = NULL;
+	c->out = *out;
+	*out = (struct sl_buf){0};
+	c->phase = ANSWERING;
+	restart_timeout(c);
+	if (!answer(c))
 		free_client(c);
 }
 

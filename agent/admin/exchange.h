@@ -31,5 +31,18 @@ int sl_exchange_open(struct sl_loop *loop, int fd, const struct sl_exchange_opts
 		     struct sl_exchange **ret);
 /* Cuts what is under way. Accepts NULL, returns NULL. */
 struct sl_exchange *sl_exchange_close(struct sl_exchange *x);
+/* ---- an answer that takes time ---- */
+
+struct sl_exchange_later;
+
+/* From within fn: the client is answered later, by sl_exchange_answer(). fn then returns true, and
+ * its
+ * @out is not sent. A client that does not get its answer in time, or goes, is forgotten. Returns
+ * NULL when out of memory. */
+struct sl_exchange_later *sl_exchange_defer(struct sl_exchange *x);
+/* Send the content of out (taken, also when the client has gone) and close; frees later. Also after
+ * sl_exchange_close(), where nobody is left to hear it. Not from within fn. */
+void sl_exchange_answer(struct sl_exchange_later *later, struct sl_buf *out);
+
 /* Connections that are open. */
 uint32_t sl_exchange_n_clients(const struct sl_exchange *x);

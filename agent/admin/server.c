@@ -13,7 +13,7 @@
 #include "obs/metrics.h"
 #include "sluice/admin.h"
 
-enum { BACKLOG = 64 };
+enum { BACKLOG = 64, DEFAULT_MAX_LATER = 16 };
 
 struct command {
 	struct sl_str name;
@@ -24,9 +24,17 @@ struct command {
 struct sl_admin {
 	struct sl_exchange *exchange;
 	struct sl_map commands;
+	struct sl_list later; /* answers that are outstanding */
+	uint32_t n_later, max_later;
 	char *path;
 	dev_t dev; /* of the socket's file: whether it is still ours */
 	ino_t ino;
+};
+
+struct sl_admin_later {
+	struct sl_list node;
+	struct sl_admin *admin; /* NULL: closed */
+	struct sl_exchange_later *client;
 };
 
 SL_DEFINE_CLEANUP(struct sl_admin *, sl_admin_close)
@@ -65,6 +73,8 @@ static void run(struct sl_admin *a, const json_t *request, const char *name, str
 		return;
 	}
 	r = cmd->fn(cmd->arg, request, &result);
+	if (r == SL_ADMIN_LATER)
+		return;
 	if (!r)
 		answer_json(out, result);
 	else if (r == SL_ADMIN_REFUSED)
@@ -192,6 +202,8 @@ int sl_admin_open(struct sl_loop *loop, const struct sl_admin_opts *opts, struct
 
 	if (!a)
 		return -ENOMEM;
+	sl_list_init(&a->later);
+	a->max_later = opts->max_later ? opts->max_later : DEFAULT_MAX_LATER;
 	a->path = sl_strdup(opts->path ? opts->path : SL_ADMIN_SOCKET);
 	if (!a->path)
 		return -ENOMEM;
@@ -217,12 +229,61 @@ struct sl_admin *sl_admin_close(struct sl_admin *a)
 	if (a->ino && !lstat(a->path, &st) && st.st_dev == a->dev && st.st_ino == a->ino)
 		(void)unlink(a->path); /* what stays is replaced by the next agent */
 	sl_exchange_close(a->exchange);
+	sl_list_foreach_safe (n, &a->later) {
+		sl_container_of(n, struct sl_admin_later, node)->admin = NULL;
+		sl_list_remove(n);
+	}
 	while ((cmd = sl_map_next(&a->commands, &pos, NULL)))
 		free(cmd);
 	sl_map_deinit(&a->commands);
 	free(a->path);
 	free(a);
 	return NULL;
+}
+
+/* ---- later ---- */
+
+int sl_admin_defer(struct sl_admin *a, struct sl_admin_later **ret, json_t **ret_message)
+{
+	_cleanup_(sl_freep) struct sl_admin_later *l = NULL;
+
+	if (a->n_later >= a->max_later) {
+		*ret_message = json_string("too many questions at a time, try again");
+		return *ret_message ? SL_ADMIN_REFUSED : -ENOMEM;
+	}
+	l = sl_new(struct sl_admin_later);
+	if (!l)
+		return -ENOMEM;
+	l->client = sl_exchange_defer(a->exchange);
+	if (!l->client)
+		return -ENOMEM;
+	l->admin = a;
+	sl_list_append(&a->later, &l->node);
+	a->n_later++;
+	*ret = sl_take(l);
+	return 0;
+}
+
+void sl_admin_answer(struct sl_admin_later *l, struct sl_buf *text)
+{
+	/* Without memory for the line feed the answer is none. */
+	if (sl_buf_append(text, "\n", 1))
+		sl_buf_deinit(text);
+	sl_list_remove(&l->node);
+	if (l->admin)
+		l->admin->n_later--;
+	sl_exchange_answer(l->client, text);
+	free(l);
+}
+
+void sl_admin_answer_error(struct sl_admin_later *l, const char *message)
+{
+	_cleanup_(json_decrefp) json_t *j = json_pack("{s:{s:s}}", "error", "message", message);
+	struct sl_buf text = SL_BUF_INIT(0);
+
+	if (!j || json_dump_callback(j, append, &text, JSON_COMPACT))
+		sl_buf_deinit(&text);
+	sl_admin_answer(l, &text);
 }
 
 int sl_admin_register(struct sl_admin *a, const char *name, sl_admin_fn fn, void *arg)

@@ -46,6 +46,7 @@ struct sl_control {
 	struct sl_status *status;
 	struct sl_admin *admin;
 	struct sl_metrics_http *metrics_http;
+	struct sl_conn_dump *dumps; /* under way: views_conns.c */
 
 	const struct sl_model *model; /* the folder's, as it is now */
 	struct sl_snapshot *snap;     /* in force: workers and kernel have it */
@@ -88,6 +89,9 @@ void sl_served_free_all(struct sl_control *c);
 
 /* host.c: what workers ask for, in their threads. */
 struct sl_proxy_host sl_host_for(struct sl_control *c);
+
+/* views_conns.c: workers must be gone. */
+void sl_conn_dumps_free(struct sl_control *c);
 
 /* views.c: what sluicectl and Prometheus show. */
 int sl_views_open(struct sl_control *c); /* 0, or -errno after saying why */

@@ -242,7 +242,7 @@ static int open_admin(struct sl_control *c)
 	} views[] = {
 		{"status", view_status}, {"routes", sl_view_routes},	   {"services", sl_view_services},
 		{"check", view_check},	 {"endpoints", sl_view_endpoints}, {"netns", view_netns},
-		{"explain", sl_view_explain},
+		{"explain", sl_view_explain}, {"conns", sl_view_conns},
 	};
 	struct sl_admin_opts opts = {.path = c->opts->admin_socket};
 	int r = sl_admin_open(c->loop, &opts, &c->admin);
@@ -274,6 +274,7 @@ int sl_views_open(struct sl_control *c)
 
 void sl_views_close(struct sl_control *c)
 {
+	sl_conn_dumps_free(c);
 	c->metrics_http = sl_metrics_http_close(c->metrics_http);
 	c->admin = sl_admin_close(c->admin);
 }

@@ -7,6 +7,8 @@
 int sl_view_routes(void *control, const json_t *request, json_t **ret);
 int sl_view_services(void *control, const json_t *request, json_t **ret);
 int sl_view_endpoints(void *control, const json_t *request, json_t **ret);
+/* Asks the workers and answers later. */
+int sl_view_conns(void *control, const json_t *request, json_t **ret);
 int sl_view_explain(void *control, const json_t *request, json_t **ret);
 
 /* Borrowed text as a JSON string; what is not UTF-8 becomes "?". */

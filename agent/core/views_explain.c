@@ -367,12 +367,11 @@ static const char *why_passed(const struct explain *e, const struct sl_route_tab
 	if (!f)
 		return "the Service has no cluster IP of its own: connections to it are not "
 		       "steered";
+	if (!f->routed && (f->app_protocol == SL_APP_OPAQUE || f->app_protocol == SL_APP_H2C))
+		return "no route can be attached to a port whose appProtocol is not HTTP/1: connections "
+		       "to it are not steered";
 	if (!f->routed)
 		return "no route is attached to the Service: connections to it are not steered";
-	if (f->app_protocol == SL_APP_OPAQUE || f->app_protocol == SL_APP_H2C)
-		return "the port's appProtocol is not HTTP/1: the bytes go to an endpoint of the "
-		       "Service "
-		       "as they are";
 	if (!t)
 		return "the routes are for clients of other namespaces: the bytes go to an "
 		       "endpoint of "

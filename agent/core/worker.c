@@ -294,6 +294,16 @@ int sl_worker_start(const struct sl_worker_opts *opts, struct sl_worker **ret)
 	return 0;
 }
 
+void sl_worker_post(struct sl_worker *w, struct sl_mail *mail)
+{
+	sl_mailbox_post(w->mailbox, mail);
+}
+
+struct sl_proxy *sl_worker_proxy(const struct sl_worker *w)
+{
+	return w->proxy;
+}
+
 size_t sl_worker_n_conns(const struct sl_worker *w)
 {
 	return sl_proxy_n_conns(w->proxy);

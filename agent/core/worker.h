@@ -46,6 +46,10 @@ int sl_worker_drain(struct sl_worker *w);
 int sl_worker_reopen_log(struct sl_worker *w);
 /* Nothing but the ack: the worker's loop is alive. */
 int sl_worker_ping(struct sl_worker *w, struct sl_ack *ack);
+/* Run mail->fn in the worker's thread, between rounds. Thread: any. */
+void sl_worker_post(struct sl_worker *w, struct sl_mail *mail);
+/* Thread: the worker's. */
+struct sl_proxy *sl_worker_proxy(const struct sl_worker *w);
 /* Thread: any. Takes the descriptor on success. */
 int sl_worker_adopt(struct sl_worker *w, const struct sl_proxy_accepted *accepted);
 /* Thread: any. */

@@ -82,5 +82,32 @@ void sl_proxy_adopt(struct sl_proxy *p, const struct sl_proxy_accepted *accepted
 
 /* No new connections; idle ones are closed, each answer from now on is the connection's last. */
 void sl_proxy_drain(struct sl_proxy *p);
+/* A connection as people see it; all text is borrowed for the call. */
+struct sl_proxy_conn {
+	uint64_t source, opened_ns; /* with the client's port: which one it is, for two looks at it */
+	uint64_t age_ns;
+	const struct sl_addr *client;	/* as the endpoint sees it */
+	const struct sl_addr *original; /* that it dialled */
+	struct sl_str pod_namespace, pod; /* may be empty */
+	struct sl_str service;		  /* "namespace/name:port"; may be empty */
+	const char *state;	/* detect idle reading connecting waiting responding answering done tunnel closing */
+	const char *protocol;	/* "HTTP/1.1", "HTTP/1.0", "tcp"; "" while it is not known */
+	uint32_t n_requests;	/* so far */
+	uint64_t n_received, n_sent; /* bytes, from and to the client */
+	/* Of the request under way, or the one that began the tunnel; all empty when there is none. */
+	struct sl_str method, authority, path, route, rule;
+	uint64_t request_age_ns;
+	const struct sl_addr *endpoint; /* NULL: none */
+};
+typedef void (*sl_proxy_conn_fn)(void *arg, const struct sl_proxy_conn *conn);
+
+/* Where a walk over the connections goes on; zero it to begin. */
+struct sl_proxy_cursor {
+	uint64_t source, opened_ns;
+};
+/* Calls fn for about max connections behind the cursor and moves it. Returns true when there may be more. Between two
+ * calls connections may come and go: each that is open all the while is seen once. Thread: worker. */
+bool sl_proxy_each_conn(struct sl_proxy *p, struct sl_proxy_cursor *cursor, uint32_t max, sl_proxy_conn_fn fn,
+			void *arg);
 /* Connections of clients that are open. Thread: any. */
 size_t sl_proxy_n_conns(const struct sl_proxy *p);

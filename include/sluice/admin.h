@@ -71,6 +71,19 @@
  *	                "endpoints": 3, "ready": 2, "addresses"?: ["IP:port"], "filters": [TEXT],
  *	                "path"?, "authority"?, "location"?, "status"?: what it answers instead}]}
  *
+ * conns: the connections of clients that are open, asked of the workers
+ *	question: {"command": "conns", "source"?: "ns/pod" or "ns", "limit"?: 1000 (0: all)}
+ *	{"connections": [{"id": the same in every answer, "worker": 0, "client": "IP:port",
+ *	                  "pod": "ns/name", "service": "ns/name:port", "original": "IP:port",
+ *	                  "state": "detect" (what is spoken) | "idle" | "reading" (a request) |
+ *	                  "connecting" | "waiting" (for the answer) | "responding" | "answering" (by the
+ *	                  agent itself) | "done" | "tunnel" | "closing", "protocol": "HTTP/1.1",
+ *	                  "age_ms": 12, "requests": 3, "received": bytes, "sent": bytes,
+ *	                  "method"?, "authority"?, "path"?, "route"?, "rule"?, "request_age_ms"?,
+ *	                  "endpoint"?: "IP:port"}],
+ *	 "total": 12, "left_out": true when the limit cut the list,
+ *	 "workers_missing": 0 of those that did not answer in time}
+ *
  * metrics
  *	{"text": "Prometheus text format 0.0.4"}
  *

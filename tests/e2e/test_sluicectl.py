@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluicectl's own work: explain, validate, conns, top, and the shell's completion."""
 import json
-import os
+import resource
+import socket
 
 import pytest
 
-from harness import manifests as m
+from harness import manifests as m, rawhttp
 from harness.wait import wait_for
 
 
@@ -25,6 +26,8 @@ def mesh(make_world):
     w.add_service("plain", [w.a])
     w.add_service("db", [w.a], [m.port(app_protocol="tcp")])
     w.route("db", [m.rule(backends="a")], ["db"])
+    w.add_service("echo", [w.b], [m.port(80, 9000, "any")])
+    w.route("echo", [m.rule(backends="a")], ["echo"])
     w.start()
     return w
 
@@ -129,6 +132,13 @@ def test_explain_for_people(mesh):
         assert words in out, out
 
 
+@pytest.mark.parametrize("url, words", [
+    ("http://plain/", "no route is attached"), ("http://db/", "appProtocol"), ("10.1.2.3:80/", "no Service"),
+])
+def test_explain_says_why_nothing_is_done(mesh, url, words):
+    assert words in explain(mesh, *CLIENT, url)["result"]["reason"]
+
+
 @pytest.mark.parametrize("argv, status, words", [
     ((), 2, "a URL is missing"), (("http://web/", "--log-line", "{}"), 2, "whole request"),
     (("https://web/",), 2, "TLS"), (("http://web/", "-H", "nonsense"), 2, "is no header"),
@@ -175,3 +185,97 @@ def test_validate_without_an_agent(world):
                for line in lines), r.stdout
     r = world.ctl_run("validate", world.config + "/nothing", check=False, output=None)
     assert r.returncode == 1 and "No such file or directory" in r.stderr
+
+
+# ---- conns ----
+
+def conns(world, *options):
+    return json.loads(world.ctl_run("conns", *options).stdout)
+
+
+def many(task, addr, n):
+    """n connections; each has had one request."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n + 100, n + 100))
+    open_ones = []
+    for i in range(n):
+        c = rawhttp.Conn(addr, timeout=30)
+        c.request(target=f"/{i}")
+        open_ones.append(c)
+    task.report(n)
+    task.wait_stop()
+    for c in open_ones:
+        c.close()
+
+
+def test_conns(mesh):
+    def run(task):
+        with rawhttp.Conn(mesh.addr()) as idle, rawhttp.Conn(mesh.addr()) as busy, \
+                rawhttp.Conn(mesh.addr("echo")) as tunnel:
+            idle.request(target="/a")
+            busy.request(target="/a")
+            busy.send(b"POST /a/long?x HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\n123")
+            tunnel.send(b"\0\1\2")
+            assert tunnel.read_exact(3) == b"\0\1\2"
+            task.report([c.sock.getsockname()[1] for c in (idle, busy, tunnel)])
+            task.wait_stop()
+
+    task = mesh.spawn(mesh.client, run)
+    ports = task.next_report()
+
+    def found():
+        by_port = {int(c["client"].rpartition(":")[2]): c for c in conns(mesh)["connections"]}
+        shown = [by_port.get(p) for p in ports]
+        return shown if all(shown) and shown[1]["state"] == "waiting" else None
+    idle, busy, tunnel = wait_for(found, what="three connections")
+    assert (idle["state"], idle["protocol"], idle["pod"], idle["service"], idle["requests"]) == (
+        "idle", "HTTP/1.1", "shop/client", "shop/web:80", 1)
+    assert idle["client"].startswith(mesh.client.v4 + ":") and idle["original"] == mesh.vips["web"][0] + ":80"
+    assert idle["received"] > 20 and idle["sent"] > 100 and "method" not in idle
+    assert (busy["method"], busy["path"], busy["authority"], busy["rule"], busy["requests"]) == (
+        "POST", "/a/long?x", "web", "split", 2)
+    assert busy["endpoint"] in (f"{mesh.a.v4}:8080", f"{mesh.b.v4}:8080")
+    assert (tunnel["state"], tunnel["protocol"], tunnel["service"]) == ("tunnel", "tcp", "shop/echo:80")
+    assert (tunnel["endpoint"], tunnel["received"], tunnel["sent"]) == (f"{mesh.b.v4}:9000", 3, 3)
+    out = mesh.ctl_run("conns", "--from", "shop/client", output=None).stdout
+    assert "POST /a/long?x" in out and "shop/client" in out
+    assert conns(mesh, "--from", "shop")["connections"] and not conns(mesh, "--from", "other/alien")["connections"]
+    task.stop_and_result()
+    wait_for(lambda: not conns(mesh)["connections"], what="no connections")
+    assert mesh.ctl_run("conns", output=None).stdout == "no connections\n"
+
+
+def test_conns_twice_have_rates(mesh):
+    load = mesh.load(threads=2, keep_alive=True, target="/a")
+    out = mesh.ctl_run("conns", "-n", "2", "-i", "1", output=None).stdout
+    first, second = out.split("\n\n")
+    assert "IN/OUT-PER-S" not in first and "IN/OUT-PER-S" in second, out
+    load.stop_and_result()
+
+
+def test_conns_of_thousands(mesh):
+    """Every one is seen once, the list is limited unless asked for, and nobody waits for it."""
+    n = 2500
+    task = mesh.spawn(mesh.client, many, mesh.addr(), n)
+    task.next_report(timeout=120)
+    limited = conns(mesh)
+    assert len(limited["connections"]) == 1000 and limited["left_out"] and limited["total"] == n
+    assert "1000 of 2500 shown, --all shows all" in mesh.ctl_run("conns", output=None).stdout
+    everything = conns(mesh, "--all")
+    assert not everything["left_out"] and everything["workers_missing"] == 0
+    ids = [c["id"] for c in everything["connections"]]
+    assert len(ids) == n == len(set(ids))
+    assert len({c["client"] for c in everything["connections"]}) == n
+    assert {c["worker"] for c in everything["connections"]} == {0, 1}
+    task.stop_and_result(timeout=60)
+
+
+def test_conns_asked_by_clients_that_go(mesh):
+    """A client that goes before its answer leaves nothing behind; questions beyond the limit are refused."""
+    task = mesh.spawn(mesh.client, many, mesh.addr(), 300)
+    task.next_report(timeout=60)
+    for _ in range(50):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(mesh.socket)
+            s.sendall(b'{"command":"conns","limit":0}\n')
+    wait_for(lambda: mesh.ctl_run("conns", check=False).returncode == 0, what="an answer")
+    task.stop_and_result(timeout=60)

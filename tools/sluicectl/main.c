@@ -30,6 +30,15 @@ static const struct sl_ctl_command commands[] = {
 	 "  -l, --log-line JSON      instead of METHOD and URL: a line of the access log\n"
 	 "                           (- reads it from standard input)\n",
 	 "fHl", 2, sl_ctl_explain, sl_view_explain, NULL, NULL},
+	{"conns", "", "connections of clients that are open",
+	 "What each does at the moment. With -w or -n the bytes a second of each since the sample\n"
+	 "before are shown too (received from the client / sent to it).\n\n"
+	 "  -f, --from NS/POD        only of this Pod (or NS, of all Pods there)\n"
+	 "  -a, --all                all; else the first 1000\n"
+	 "  -w, --watch              again and again\n"
+	 "  -n, --count N            so many times\n"
+	 "  -i, --interval SECONDS   between two samples (default 2)\n",
+	 "fawni", 0, sl_ctl_conns, sl_view_conns, NULL, NULL},
 	{"check", "", "what this node's kernel offers, and what is missing",
 	 "Fails (exit status 1) when something is missing that the agent cannot do without.\n", "",
 	 0, sl_ctl_query, sl_view_check, sl_check_passed, NULL},

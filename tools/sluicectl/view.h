@@ -24,6 +24,7 @@ int sl_names_routes(const json_t *answer, struct sl_buf *out);	 /* HTTPRoute/ns/
 int sl_names_services(const json_t *answer, struct sl_buf *out); /* ns/name:port */
 int sl_names_netns(const json_t *answer, struct sl_buf *out);	 /* ns/pod */
 
+int sl_view_conns(const json_t *answer, struct sl_buf *out);
 int sl_view_validate(const json_t *answer, struct sl_buf *out);
 
 /* Whether every required check passed. */

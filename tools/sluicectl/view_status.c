@@ -1,19 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
 #include "facts.h"
+#include "human.h"
 #include "view.h"
-
-static void uptime(char out[40], long long s)
-{
-	if (s >= 86400)
-		(void)snprintf(out, 40, "%lldd%lldh", s / 86400, s / 3600 % 24);
-	else if (s >= 3600)
-		(void)snprintf(out, 40, "%lldh%lldm", s / 3600, s / 60 % 60);
-	else if (s >= 60)
-		(void)snprintf(out, 40, "%lldm%llds", s / 60, s % 60);
-	else
-		(void)snprintf(out, 40, "%llds", s);
-}
 
 static void datapath(struct sl_facts *f, const json_t *d)
 {
@@ -44,11 +33,11 @@ static void facts(struct sl_facts *f, const json_t *answer)
 	const json_t *config = json_object_get(answer, "config");
 	const json_t *conns = json_object_get(answer, "connections");
 	const char *loaded = sl_json_text(config, "loaded_at");
-	char up[40];
+	char up[SL_HUMAN_TEXT];
 
-	uptime(up, sl_json_number(answer, "uptime_seconds"));
 	sl_fact(f, "Agent", "%s, pid %lld, up %s", sl_json_text(answer, "version"),
-		sl_json_number(answer, "pid"), up);
+		sl_json_number(answer, "pid"),
+		sl_human_seconds(up, (uint64_t)sl_json_number(answer, "uptime_seconds")));
 	sl_fact(f, "Workers", "%lld", sl_json_number(answer, "workers"));
 	sl_fact(f, "Configuration", "generation %lld, %lld objects from %s%s%s",
 		sl_json_number(config, "generation"), sl_json_number(config, "objects"),

@@ -83,7 +83,8 @@ Test(validate, errors_have_file_line_object_and_field)
 		"all.yaml:14: warning: HTTPRoute shop/r: spec.rules[0].frobnicate: unknown field, "
 		"ignored\n"
 		"all.yaml:6: Accepted is False: HTTPRoute shop/r, parent Service shop/web:80: "
-		"UnsupportedValue: No rule can be used, so requests get 500: spec.rules[0].timeouts.request: must be a duration like 1h30m, "
+		"UnsupportedValue: No rule can be used, so requests get 500: "
+		"spec.rules[0].timeouts.request: must be a duration like 1h30m, "
 		"10s "
 		"or 500ms, got \"1d\"\n"
 		"%s: 1 file, 2 objects, 1 error, 1 warning, 1 condition not met\n",
