@@ -86,6 +86,29 @@ int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
 	return 0;
 }
 
+int sl_buf_move(struct sl_buf *to, struct sl_buf *from, size_t n)
+{
+	int r = check_size(to, n);
+
+	if (r)
+		return r;
+	/* A large block for a few bytes would be kept for as long as the reader takes. */
+	if (!sl_buf_len(to) && n == sl_buf_len(from) && n >= from->cap / 4) {
+		struct sl_buf moved = *from;
+
+		moved.limit_bytes = to->limit_bytes;
+		to->limit_bytes = from->limit_bytes;
+		*from = *to;
+		*to = moved;
+		sl_buf_consume(from, 0); /* empty: all of the block is room again */
+		return 0;
+	}
+	r = sl_buf_append(to, sl_buf_ptr(from), n);
+	if (!r)
+		sl_buf_consume(from, n);
+	return r;
+}
+
 int sl_buf_vprintf(struct sl_buf *b, const char *fmt, va_list ap)
 {
 	va_list again;

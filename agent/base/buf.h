@@ -55,6 +55,10 @@ static inline void sl_buf_commit(struct sl_buf *b, size_t n)
 
 void sl_buf_consume(struct sl_buf *b, size_t n);
 int sl_buf_append(struct sl_buf *b, const void *p, size_t n);
+/* The first n bytes of from go behind the content of to. Where they are all of it, to is empty and
+ * the block is well filled, the blocks change places and no byte is copied. Returns as
+ * sl_buf_reserve(); both are unchanged on failure. */
+int sl_buf_move(struct sl_buf *to, struct sl_buf *from, size_t n);
 
 static inline int sl_buf_append_str(struct sl_buf *b, struct sl_str s)
 {

@@ -165,7 +165,23 @@ bool sl_down_step(struct sl_conn *c)
 	return progress;
 }
 
-bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_str part))
+/* A part of the body goes to fn; framing around it is dropped. */
+static int hand_on(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n),
+		   struct sl_str part, size_t used)
+{
+	struct sl_buf *in = &s->conn->sock.in;
+	size_t before = (size_t)(part.ptr - sl_buf_ptr(in));
+	int r;
+
+	sl_buf_consume(in, before);
+	r = fn(s, in, part.len);
+	if (!r)
+		sl_buf_consume(in, used - before - part.len);
+	return r;
+}
+
+bool sl_down_read_body(struct sl_stream *s,
+		       int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n))
 {
 	struct sl_sock *sock = &s->conn->sock;
 	struct sl_h1_body *body = &s->req_body;
@@ -181,7 +197,9 @@ bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struc
 					&used, &err);
 
 		if (!r && part.len && fn)
-			r = fn(s, part);
+			r = hand_on(s, fn, part, used);
+		else if (!r)
+			sl_buf_consume(&sock->in, used);
 		if (r && !fn)
 			return false; /* thrown away anyway: the connection ends with the answer */
 		if (r) {
@@ -190,7 +208,6 @@ bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struc
 		}
 		s->req_bytes += part.len;
 		budget -= part.len < budget ? part.len : budget;
-		sl_buf_consume(&sock->in, used);
 		if (used) {
 			progress = true;
 			if (fn && sl_sock_out_full(&s->attempt.up->sock))
@@ -221,17 +238,17 @@ int sl_down_write_head(struct sl_stream *s)
 	return sl_h1_write_response(&c->sock.out, &s->res, &opts);
 }
 
-int sl_down_write_body(struct sl_stream *s, struct sl_str part)
+int sl_down_write_body(struct sl_stream *s, struct sl_buf *from, size_t n)
 {
 	struct sl_buf *out = &s->conn->sock.out;
 	int r;
 
-	s->res_bytes += part.len;
+	s->res_bytes += n;
 	if (s->down_body != SL_BODY_CHUNKED)
-		return sl_buf_append_str(out, part);
-	r = sl_h1_write_chunk_head(out, part.len);
+		return sl_buf_move(out, from, n);
+	r = sl_h1_write_chunk_head(out, n);
 	if (!r)
-		r = sl_buf_append_str(out, part);
+		r = sl_buf_move(out, from, n);
 	if (!r)
 		r = sl_h1_write_chunk_tail(out);
 	return r;

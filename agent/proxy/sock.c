@@ -62,11 +62,11 @@ static void fail(struct sl_sock *s, int err)
 
 ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
 {
-	size_t want = SL_SOCK_READ_BYTES, total = 0;
+	size_t total = 0;
 
 	while (s->can_read && !s->eof && !s->connecting && sl_buf_len(&s->in) < limit) {
 		ssize_t n;
-		int r = sl_buf_reserve(&s->in, want);
+		int r = sl_buf_reserve(&s->in, s->bulk ? SL_SOCK_HIGH_BYTES : SL_SOCK_READ_BYTES);
 
 		if (r)
 			return r;
@@ -92,8 +92,7 @@ ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
 		 * with the same edge. */
 		if ((size_t)n < sl_buf_room(&s->in) && !s->hangup)
 			s->can_read = false;
-		else
-			want = SL_SOCK_HIGH_BYTES;
+		s->bulk = (size_t)n == sl_buf_room(&s->in) || (s->bulk && n >= SL_SOCK_READ_BYTES);
 		sl_buf_commit(&s->in, (size_t)n);
 		total += (size_t)n;
 	}

@@ -22,6 +22,7 @@ struct sl_sock {
 	bool can_read, can_write;
 	bool connecting; /* connect(2) is under way: nothing is sent */
 	bool hangup;	 /* the peer will send no more: a short read does not mean empty */
+	bool bulk;	 /* reads fill their block: the next one may be larger */
 	bool eof;	 /* everything that the peer sent has been read */
 	bool shut;	 /* our FIN was sent, or nothing can be sent any more */
 	bool broken;	 /* sending failed: what is queued never went out */

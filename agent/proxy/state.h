@@ -249,10 +249,12 @@ void sl_detect_forget(struct sl_proxy *p);
 
 /* down_h1.c: the client's side of HTTP/1. */
 bool sl_down_step(struct sl_conn *c);
-/* Take request body that has come, give it to fn (NULL: throw it away). Returns true on progress; a malformed body ends the stream. */
-bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_str part));
+/* Take request body that has come, give it to fn (NULL: throw it away), which takes the first n bytes of from. Returns
+ * true on progress; a malformed body ends the stream. */
+bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n));
 int sl_down_write_head(struct sl_stream *s);
-int sl_down_write_body(struct sl_stream *s, struct sl_str part);
+/* Takes the first n bytes of from. */
+int sl_down_write_body(struct sl_stream *s, struct sl_buf *from, size_t n);
 int sl_down_write_end(struct sl_stream *s);
 int sl_down_write_interim(struct sl_stream *s, const struct sl_response *res);
 

@@ -203,7 +203,8 @@ static void send_own(struct sl_stream *s)
 		(void)sl_down_read_body(s, NULL); /* its success shows in req_body.done */
 	if (!s->req_body.done)
 		s->close_after = true;
-	if (sl_down_write_head(s) || (body.len && sl_down_write_body(s, body))) {
+	s->res_bytes += body.len;
+	if (sl_down_write_head(s) || sl_buf_append_str(&s->conn->sock.out, body)) {
 		sl_conn_kill(s->conn, SL_END_INTERNAL);
 		return;
 	}

@@ -13,16 +13,16 @@ int sl_up_write_head(struct sl_stream *s)
 	return sl_h1_write_request(&s->attempt.up->sock.out, &s->req);
 }
 
-static int write_part(struct sl_stream *s, struct sl_str part)
+static int write_part(struct sl_stream *s, struct sl_buf *from, size_t n)
 {
 	struct sl_buf *out = &s->attempt.up->sock.out;
 	int r;
 
 	if (s->req.body != SL_BODY_CHUNKED)
-		return sl_buf_append_str(out, part);
-	r = sl_h1_write_chunk_head(out, part.len);
+		return sl_buf_move(out, from, n);
+	r = sl_h1_write_chunk_head(out, n);
 	if (!r)
-		r = sl_buf_append_str(out, part);
+		r = sl_buf_move(out, from, n);
 	if (!r)
 		r = sl_h1_write_chunk_tail(out);
 	return r;
@@ -171,16 +171,20 @@ static bool read_body(struct sl_stream *s)
 	while (!body->done && !sl_sock_out_full(&s->conn->sock)) {
 		struct sl_str part = SL_STR_NULL;
 		struct sl_h1_error err;
-		size_t used = 0;
+		size_t used = 0, before = 0;
 		int r = sl_h1_body_next(body, &s->conn->proxy->opts.h1, sl_buf_ptr(&up->in),
 					sl_buf_len(&up->in), &s->arena, &s->res_trailers, &part,
 					&used, &err);
 
-		if (r || (part.len && sl_down_write_body(s, part))) {
+		if (part.len) {
+			before = (size_t)(part.ptr - sl_buf_ptr(&up->in));
+			sl_buf_consume(&up->in, before);
+		}
+		if (r || (part.len && sl_down_write_body(s, &up->in, part.len))) {
 			sl_conn_kill(s->conn, r == SL_H1_BAD ? SL_END_UPSTREAM_INVALID : SL_END_INTERNAL);
 			return true;
 		}
-		sl_buf_consume(&up->in, used);
+		sl_buf_consume(&up->in, used - before - part.len);
 		if (!used)
 			break;
 		progress = true;

@@ -115,3 +115,72 @@ Test(buf, a_failed_allocation_keeps_the_content)
 	sl_buf_deinit(&b);
 	check_leaks();
 }
+
+Test(buf, all_of_a_filled_block_moves_without_a_copy)
+{
+	struct sl_buf from = SL_BUF_INIT(0), to = SL_BUF_INIT(100000);
+	char chunk[700];
+	const char *block;
+
+	memset(chunk, 'c', sizeof(chunk));
+	cr_assert_eq(sl_buf_append(&from, "head", 4), 0);
+	cr_assert_eq(sl_buf_append(&from, chunk, sizeof(chunk)), 0);
+	sl_buf_consume(&from, 4);
+	block = from.data;
+	cr_assert_eq(sl_buf_move(&to, &from, sizeof(chunk)), 0);
+	cr_assert_eq(to.data, block);
+	cr_assert(sl_str_eq(sl_buf_str(&to), (struct sl_str){chunk, sizeof(chunk)}));
+	cr_assert_eq(to.limit_bytes, 100000);
+	cr_assert_eq(from.limit_bytes, 0);
+	cr_assert_eq(sl_buf_len(&from), 0);
+	cr_assert_eq(sl_buf_append_str(&from, SL_STR("next")), 0);
+	cr_assert(sl_str_eqc(sl_buf_str(&from), "next"));
+	sl_buf_deinit(&from);
+	sl_buf_deinit(&to);
+}
+
+Test(buf, move_keeps_the_order_and_the_rest)
+{
+	static const struct {
+		const char *name, *to, *from, *to_after, *from_after;
+		size_t n;
+	} cases[] = {
+		{"all, into content", "ab", "cd", "abcd", "", 2},
+		{"a part, into nothing", "", "cdef", "cd", "ef", 2},
+		{"a part, into content", "ab", "cdef", "abcde", "f", 3},
+		{"few bytes of a large block", "", "c", "c", "", 1},
+		{"nothing", "ab", "cd", "ab", "cd", 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sl_buf from = SL_BUF_INIT(0), to = SL_BUF_INIT(0);
+		const char *block;
+
+		cr_assert_eq(sl_buf_append_str(&to, sl_str_from(cases[i].to)), 0);
+		cr_assert_eq(sl_buf_append_str(&from, sl_str_from(cases[i].from)), 0);
+		block = from.data;
+		cr_assert_eq(sl_buf_move(&to, &from, cases[i].n), 0, "%s", cases[i].name);
+		cr_assert_neq(to.data, block, "%s", cases[i].name);
+		cr_assert(sl_str_eqc(sl_buf_str(&to), cases[i].to_after), "%s", cases[i].name);
+		cr_assert_eq(sl_buf_len(&from), strlen(cases[i].from_after), "%s", cases[i].name);
+		cr_assert(!sl_buf_len(&from) || sl_str_eqc(sl_buf_str(&from), cases[i].from_after),
+			  "%s", cases[i].name);
+		sl_buf_deinit(&from);
+		sl_buf_deinit(&to);
+	}
+}
+
+Test(buf, a_failed_move_changes_nothing)
+{
+	struct sl_buf from = SL_BUF_INIT(0), to = SL_BUF_INIT(3);
+
+	cr_assert_eq(sl_buf_append_str(&from, SL_STR("abcd")), 0);
+	cr_assert_eq(sl_buf_move(&to, &from, 4), -ENOBUFS);
+	sl_alloc_fail_after(0);
+	cr_assert_eq(sl_buf_move(&to, &from, 2), -ENOMEM);
+	sl_alloc_fail_after(-1);
+	cr_assert(sl_str_eqc(sl_buf_str(&from), "abcd"));
+	cr_assert_eq(sl_buf_len(&to), 0);
+	sl_buf_deinit(&from);
+	sl_buf_deinit(&to);
+}
