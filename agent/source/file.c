@@ -130,18 +130,55 @@ static bool is_text(json_t *root, const char *key, const char *text)
 	return value && strcmp(value, text) == 0;
 }
 
+/*
+ * What the items of a list are, unless they say it: "" for what kubectl prints, NULL when root is no
+ * list. The API server's own answers have kinds like ServiceList.
+ */
+static const char *list_kind(json_t *root, size_t *ret_len)
+{
+	const char *kind = json_string_value(json_object_get(root, "kind"));
+	size_t len = kind ? strlen(kind) : 0;
+
+	if (len < 4 || strcmp(kind + len - 4, "List") != 0 ||
+	    !json_is_array(json_object_get(root, "items")))
+		return NULL;
+	*ret_len = len - 4;
+	if (*ret_len == 0)
+		return is_text(root, "apiVersion", "v1") ? kind : NULL;
+	/* An object has a name, a list has none. */
+	if (json_object_get(json_object_get(root, "metadata"), "name") ||
+	    !json_is_string(json_object_get(root, "apiVersion")))
+		return NULL;
+	return kind;
+}
+
+static int name_item(json_t *item, json_t *list, const char *kind, size_t len)
+{
+	if (!json_is_object(item) || len == 0)
+		return 0;
+	if (!json_object_get(item, "kind") &&
+	    json_object_set_new_nocheck(item, "kind", json_stringn_nocheck(kind, len)))
+		return -ENOMEM;
+	if (!json_object_get(item, "apiVersion") &&
+	    json_object_set_nocheck(item, "apiVersion", json_object_get(list, "apiVersion")))
+		return -ENOMEM;
+	return 0;
+}
+
 static int read_document(struct reading *rd, json_t *root)
 {
-	json_t *items = json_object_get(root, "items");
+	const char *kind;
 	json_t *item;
-	size_t i;
+	size_t i, len;
 	int r;
 
-	if (!is_text(root, "kind", "List") || !is_text(root, "apiVersion", "v1") ||
-	    !json_is_array(items))
+	kind = list_kind(root, &len);
+	if (!kind)
 		return read_object(rd, root);
-	json_array_foreach (items, i, item) {
-		r = read_object(rd, item);
+	json_array_foreach (json_object_get(root, "items"), i, item) {
+		r = name_item(item, root, kind, len);
+		if (!r)
+			r = read_object(rd, item);
 		if (r)
 			return r;
 	}

@@ -277,8 +277,10 @@ NUMERIC = [("X-Number", "1"), ("X-Float", "1.10"), ("X-Exp", "1e3"), ("X-Hex", "
 
 # What is wrong in a rule, and the field that is named.
 WRONG = {
-    "number-for-text": ("matches: [{path: {value: /wrong}, headers: [{name: X, value: 1}]}]", "matches[0].headers[0].value"),
-    "bool-for-text": ("matches: [{path: {value: /wrong}, queryParams: [{name: q, value: true}]}]", "matches[0].queryParams[0].value"),
+    "number-for-text": ("matches: [{path: {value: /wrong}, headers: [{name: X, value: 1}]}]",
+                        "matches[0].headers[0].value"),
+    "bool-for-text": ("matches: [{path: {value: /wrong}, queryParams: [{name: q, value: true}]}]",
+                      "matches[0].queryParams[0].value"),
     "float-duration": ("timeouts: {request: 10}", "timeouts.request"),
     "text-port": ('backendRefs: [{name: a, port: "80"}]', "backendRefs[0].port"),
     "lower-case-method": ("matches: [{method: get}]", "matches[0].method"),
@@ -301,7 +303,8 @@ def slices(world):
     add("many-3", "many", f"\n- addresses: [{a}]\n  conditions: {{ready: false, serving: true, terminating: true}}\n"
         f"  zone: zone-a\n- addresses: [{b}]\n  conditions: {{}}\n  hostname: pod-0\n", "\n- {name: http, port: 8080}")
     add("many-4", "many", f"\n- addresses: [{c}]\n  conditions:\n    ready: null\n  deprecatedTopology: {{x: y}}\n"
-        f"  nodeName: null\n- addresses: [{b}]\n", "\n- {name: http, port: 8080, protocol: TCP}\n- {name: udp, port: 53, protocol: UDP}\n")
+        f"  nodeName: null\n- addresses: [{b}]\n",
+        "\n- {name: http, port: 8080, protocol: TCP}\n- {name: udp, port: 53, protocol: UDP}\n")
     add("many-5", "many", "[{addresses: [endpoint.example]}]", "[{name: http, port: 8080}]", "FQDN")
     add("many-6", "other", f"[{{addresses: [{a}]}}]", "[{name: http, port: 8080}]")
     # One unnamed port: the slice's has an empty name, or none.
@@ -342,6 +345,11 @@ def mesh(make_world):
                  "spec:\n  parentRefs:\n  - {group: \"\", kind: Service, name: annotated}\n"
                  "  rules:\n  - backendRefs:\n    - name: b\n      port: 80\n")
     w.write_text("tabbed.json", json.dumps(m.route("tabbed", [m.rule(m.path("/"), "a")], ["tabbed"]), indent="\t"))
+    # The API server's own answer: a typed list, whose items do not say what they are.
+    item = m.route("typed", [m.rule(m.path("/typed"), "b")])
+    listed = {"kind": "HTTPRouteList", "apiVersion": item.pop("apiVersion"), "metadata": {"resourceVersion": "9"}}
+    del item["kind"]
+    w.write_text("typed.json", json.dumps({**listed, "items": [item]}))
     w.write_text("slices.yaml", slices(w) + "---\n" +
                  service("many", "10.96.9.1", "[{name: http, port: 80, targetPort: web}]") + "---\n" +
                  service("bare", "10.96.9.2", "[{port: 80, targetPort: 8080}]"))
@@ -366,7 +374,7 @@ def problems(mesh, file):
 
 
 @pytest.mark.parametrize("file", ["list.yaml", "helm.yaml", "defaults.yaml", "windows.yaml", "numeric.yaml",
-                                  "annotated.yaml", "tabbed.json", "anchors.yaml", "slices.yaml"])
+                                  "annotated.yaml", "tabbed.json", "typed.json", "anchors.yaml", "slices.yaml"])
 def test_nothing_to_complain_about(mesh, file):
     allowed = {"anchors.yaml": [("warning", "x-common", "unknown field, ignored")],
                "slices.yaml": [("warning", "addressType",
@@ -375,7 +383,7 @@ def test_nothing_to_complain_about(mesh, file):
 
 
 @pytest.mark.parametrize("target, pod", [
-    ("/listed", "a"), ("/beta/x", "b"), ("/helm", "a"), ("/anchor-one", "b"), ("/anchor-two", "b"),
+    ("/listed", "a"), ("/beta/x", "b"), ("/helm", "a"), ("/anchor-one", "b"), ("/anchor-two", "b"), ("/typed", "b"),
 ])
 def test_routes_of_lists_charts_and_anchors(mesh, target, pod):
     assert mesh.fetch(target).seen["pod"] == pod

@@ -62,6 +62,40 @@ Test(folder, all_files_and_documents_are_loaded_once_at_the_start)
 	case_free(&c);
 }
 
+/* As the API server answers, for instance through "kubectl get --raw". */
+Test(folder, items_of_typed_lists_need_not_say_what_they_are)
+{
+	struct folder_case c;
+
+	case_make(&c);
+	write_file(&c, "services.json",
+		   "{\"kind\": \"ServiceList\", \"apiVersion\": \"v1\",\n"
+		   " \"metadata\": {\"resourceVersion\": \"7\"}, \"items\": [\n"
+		   " {\"metadata\": {\"name\": \"a\"}, \"spec\": {\"ports\": [{\"port\": 1}]}},\n"
+		   " {\"kind\": \"Service\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": \"b\"},\n"
+		   "  \"spec\": {\"ports\": [{\"port\": 2}]}},\n"
+		   " {\"metadata\": {\"name\": \"c\"}, \"spec\": {\"ports\": [{\"port\": 0}]}}, 5]}\n");
+	write_file(&c, "routes.yaml",
+		   "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: HTTPRouteList\nitems:\n"
+		   "- {metadata: {name: r}, spec: {rules: [{backendRefs: [{name: a, port: 1}]}]}}\n");
+	write_file(&c, "others.yaml",
+		   "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}}]\n---\n"
+		   "apiVersion: example.com/v1\nkind: AllowList\nmetadata: {name: x}\nitems: [1]\n---\n"
+		   "kind: ServiceList\nitems: []\n---\n"
+		   "kind: List\nitems: []\n");
+	case_open(&c);
+	cr_expect_eq(port_of(&c, "a"), 1);
+	cr_expect_eq(port_of(&c, "b"), 2);
+	cr_expect_eq(sl_model_count(c.model, SL_KIND_SERVICE), 2);
+	cr_expect_eq(sl_model_count(c.model, SL_KIND_HTTPROUTE), 1);
+	cr_assert_eq(c.report->diags->n, 4);
+	cr_expect_str_eq(c.report->diags->items[0].message.ptr, "required, but missing");
+	cr_expect_str_eq(c.report->diags->items[1].message.ptr, "required, but missing");
+	cr_expect_str_eq(c.report->diags->items[3].object.ptr, "Service default/c");
+	cr_expect_str_eq(c.report->diags->items[2].file.ptr, "services.json");
+	case_free(&c);
+}
+
 Test(folder, created_edited_and_deleted_files_are_noticed)
 {
 	struct folder_case c;
@@ -673,6 +707,9 @@ Test(folder, each_allocation_may_fail_while_loading)
 	make_folder(&c, "sub");
 	write_file(&c, "a.yaml", SERVICE("a", "1") "---\n" SERVICE("b", "0"));
 	write_file(&c, "sub/b.yaml", SERVICE("a", "1") "---\na: [");
+	write_file(&c, "list.yaml",
+		   "apiVersion: v1\nkind: ServiceList\n"
+		   "items: [{metadata: {name: l}, spec: {ports: [{port: 1}]}}]\n");
 	do {
 		struct sl_diags diags = SL_DIAGS_INIT;
 		struct sl_folder_report report;
