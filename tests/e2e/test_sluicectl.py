@@ -279,3 +279,19 @@ def test_conns_asked_by_clients_that_go(mesh):
             s.sendall(b'{"command":"conns","limit":0}\n')
     wait_for(lambda: mesh.ctl_run("conns", check=False).returncode == 0, what="an answer")
     task.stop_and_result(timeout=60)
+
+
+# ---- top ----
+
+def test_top(mesh):
+    load = mesh.load(threads=2, keep_alive=True, target="/a")
+    lost = mesh.load(threads=1, keep_alive=True, target="/lost")
+    shown = json.loads(mesh.ctl_run("top", "-n", "1", "-i", "1").stdout)
+    assert shown["requests_rate"] > 10 and shown["errors_rate"] > 1 and shown["connections"] >= 3
+    top = shown["rows"][0]
+    assert (top["service"], top["route"]) == ("shop/web:80", "HTTPRoute/shop/cart")
+    assert 0 < top["p50_ms"] <= top["p99_ms"] < 10000 and 0 < top["errors_rate"] < top["requests_rate"]
+    out = mesh.ctl_run("top", "-n", "2", "-i", "1", output=None).stdout
+    assert out.count("REQUESTS/S  ERRORS/S") == 2 and "\033" not in out, out
+    load.stop_and_result()
+    lost.stop_and_result()

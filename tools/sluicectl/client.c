@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "view.h"
 
 enum { TIMEOUT_S = 30, READ_BYTES = 65536, MAX_ANSWER_BYTES = 512 << 20 };
 
@@ -96,11 +97,6 @@ static int parse(const struct sl_buf *in, json_t **ret, char message[SL_CTL_MESS
 	return 0;
 }
 
-static int append(const char *bytes, size_t n, void *buf)
-{
-	return sl_buf_append(buf, bytes, n) ? -1 : 0;
-}
-
 int sl_ctl_call(const char *socket_path, const json_t *question, json_t **ret,
 		char message[SL_CTL_MESSAGE])
 {
@@ -112,9 +108,7 @@ int sl_ctl_call(const char *socket_path, const json_t *question, json_t **ret,
 	r = open_socket(socket_path, &fd, message);
 	if (r)
 		return r;
-	r = json_dump_callback(question, append, &out, JSON_COMPACT) || sl_buf_append(&out, "\n", 1)
-		    ? -ENOMEM
-		    : 0;
+	r = sl_json_dump(question, JSON_COMPACT, &out);
 	if (!r)
 		r = send_all(fd, sl_buf_str(&out));
 	if (!r)

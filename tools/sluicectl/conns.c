@@ -58,11 +58,6 @@ struct watch {
 	uint64_t before_ms;
 };
 
-static int append(const char *bytes, size_t n, void *buf)
-{
-	return sl_buf_append(buf, bytes, n) ? -1 : 0;
-}
-
 static int sample(void *arg, struct sl_buf *out)
 {
 	struct watch *w = arg;
@@ -77,10 +72,10 @@ static int sample(void *arg, struct sl_buf *out)
 	json_decref(w->before);
 	w->before = now;
 	w->before_ms = now_ms;
-	if (r || w->args->output != SL_CTL_JSON)
-		return r ? r : sl_view_conns(now, out);
-	r = json_dump_callback(now, append, out, JSON_INDENT(2)) || sl_buf_append(out, "\n", 1);
-	return r ? -ENOMEM : 0;
+	if (r)
+		return r;
+	return w->args->output == SL_CTL_JSON ? sl_json_dump(now, JSON_INDENT(2), out)
+					      : sl_view_conns(now, out);
 }
 
 int sl_ctl_conns(const struct sl_ctl_args *args)

@@ -1,6 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view.h"
 
+#include <errno.h>
+
+static int append(const char *bytes, size_t n, void *buf)
+{
+	return sl_buf_append(buf, bytes, n) ? -1 : 0;
+}
+
+int sl_json_dump(const json_t *j, size_t flags, struct sl_buf *out)
+{
+	return json_dump_callback(j, append, out, flags) || sl_buf_append(out, "\n", 1) ? -ENOMEM
+											: 0;
+}
+
 const char *sl_json_text(const json_t *object, const char *key)
 {
 	const char *s = json_string_value(json_object_get(object, key));

@@ -46,6 +46,13 @@ static const struct sl_ctl_command commands[] = {
 	 "", 0, sl_ctl_query, sl_view_netns, NULL, sl_names_netns},
 	{"metrics", "", "all metrics, in the Prometheus text format", "", "", 0, sl_ctl_query,
 	 sl_view_metrics, NULL, NULL},
+	{"top", "", "requests and errors a second, and latencies, as they are now",
+	 "For each route on each Service, the busiest first. Errors are answers with 5xx; P50 and\n"
+	 "P99 are read off the histogram of sluice_request_duration_seconds. Goes on until it is\n"
+	 "interrupted.\n\n"
+	 "  -n, --count N            so many times\n"
+	 "  -i, --interval SECONDS   between two samples (default 2)\n",
+	 "ni", 0, sl_ctl_top, NULL, NULL, NULL},
 	{"validate", " FOLDER", "what is wrong with a folder of YAML files, without an agent",
 	 "Reads and compiles FOLDER as the agent does, and prints each error and warning with "
 	 "file\n"

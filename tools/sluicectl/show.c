@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "client.h"
+#include "view.h"
 
 int sl_ctl_usage(const char *what, const char *which)
 {
@@ -38,11 +39,6 @@ int sl_ctl_write(const struct sl_buf *out, int r)
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int append(const char *bytes, size_t n, void *buf)
-{
-	return sl_buf_append(buf, bytes, n) ? -1 : 0;
-}
-
 int sl_ctl_show(const struct sl_ctl_args *args, const json_t *answer)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf out = SL_BUF_INIT(0);
@@ -50,8 +46,7 @@ int sl_ctl_show(const struct sl_ctl_args *args, const json_t *answer)
 	int r;
 
 	if (args->output == SL_CTL_JSON)
-		r = json_dump_callback(answer, append, &out, JSON_INDENT(2)) ||
-		    sl_buf_append(&out, "\n", 1);
+		r = sl_json_dump(answer, JSON_INDENT(2), &out);
 	else if (args->output == SL_CTL_NAME)
 		r = c->names(answer, &out);
 	else

@@ -33,7 +33,10 @@ bool sl_check_passed(const json_t *answer);
 bool sl_validate_passed(const json_t *answer);
 bool sl_condition_is_fine(const json_t *condition);
 
-/* ---- reading an answer ---- */
+/* ---- JSON ---- */
+
+/* With a line feed behind it. flags: of jansson. Returns 0 or -ENOMEM. */
+int sl_json_dump(const json_t *j, size_t flags, struct sl_buf *out);
 
 /* "" when absent. */
 const char *sl_json_text(const json_t *object, const char *key);
