@@ -195,6 +195,22 @@ bool sl_attempt_step(struct sl_stream *s)
 	return sl_up_read(s) || progress;
 }
 
+/* The endpoint may have gone since the request began; the pool has forgotten its others. */
+static bool endpoint_stays(const struct sl_stream *s)
+{
+	const struct sl_config *now = s->conn->proxy->config;
+	const struct sl_upstream *up;
+
+	if (s->config == now)
+		return true;
+	up = sl_snapshot_upstream(now->snap, s->upstream_key);
+	for (uint32_t i = 0; up && i < up->n_endpoints; i++) {
+		if (sl_addr_eq(&up->endpoints[i].addr, &s->attempt.endpoint))
+			return true;
+	}
+	return false;
+}
+
 void sl_attempt_release(struct sl_stream *s)
 {
 	struct sl_upconn *up = sl_take(s->attempt.up);
@@ -205,7 +221,8 @@ void sl_attempt_release(struct sl_stream *s)
 	if (!up)
 		return;
 	clean = s->state == SL_STREAM_RESPONDING && s->res_body.done && s->req_ended &&
-		s->res.keep_alive && !up->sock.broken && !sl_buf_len(&up->sock.out);
+		s->res.keep_alive && !up->sock.broken && !sl_buf_len(&up->sock.out) &&
+		endpoint_stays(s);
 	if (clean) {
 		up->served = true;
 		sl_upconn_give(up);

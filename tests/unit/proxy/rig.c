@@ -233,6 +233,30 @@ static void open_log(struct rig *r)
 	cr_assert_eq(sl_access_log_open(path, &r->log), 0);
 }
 
+static struct sl_source *make_source(const struct rig *r)
+{
+	struct sl_source *s = sl_new(struct sl_source);
+
+	cr_assert_not_null(s);
+	s->refs = 1;
+	s->cookie = 77;
+	s->fd = -1;
+	s->is_host = r->is_host;
+	return s;
+}
+
+void rig_move_source(struct rig *r, const char *ip)
+{
+	struct sl_source *s = make_source(r);
+
+	cr_assert_eq(sl_addr_parse_ip(sl_str_from(ip), 0, &r->source_addr), 0);
+	s->addrs = &r->source_addr;
+	s->n_addrs = 1;
+	r->source = sl_source_unref(r->source);
+	r->source = s;
+	cr_assert_eq(sl_proxy_add_source(r->proxy, s, &r->listener, 1), 0);
+}
+
 void rig_start(struct rig *r)
 {
 	const struct sl_metrics_opts metrics = {.n_workers = 1};
@@ -247,13 +271,9 @@ void rig_start(struct rig *r)
 	r->shard = sl_metrics_shard(r->metrics, 0);
 	open_log(r);
 	cr_assert_eq(sl_proxy_new(r->loop, &r->opts, &host, r->shard, r->log, &r->proxy), 0);
-	rig_configure(r, NULL);
-	r->source = sl_new(struct sl_source);
-	cr_assert_not_null(r->source);
-	r->source->refs = 1;
-	r->source->cookie = 77;
-	r->source->fd = -1;
-	r->source->is_host = r->is_host;
+	if (!r->unconfigured)
+		rig_configure(r, NULL);
+	r->source = make_source(r);
 	r->listener = listen_on_loopback(&r->address, &r->address_len);
 	cr_assert_eq(sl_proxy_add_source(r->proxy, r->source, &r->listener, 1), 0);
 }
@@ -327,6 +347,21 @@ void rig_connect(struct rig *r, struct rig_peer *client)
 	cr_assert_eq(connect(fd, (struct sockaddr *)&r->address, r->address_len), 0);
 	cr_assert_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
 	peer_take_over(client, fd);
+}
+
+void rig_peek(struct rig_peer *p)
+{
+	peer_read(p);
+}
+
+bool rig_try_accept(struct rig_backend *b, struct rig_peer *server)
+{
+	int fd = accept4(b->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	peer_take_over(server, fd);
+	return true;
 }
 
 void rig_accept(struct rig *r, struct rig_backend *b, struct rig_peer *server)

@@ -44,6 +44,7 @@ struct rig {
 	bool is_host;		  /* the client's namespace is shared: Pods by cgroup */
 	const char *app_protocol; /* of port 80 of shop/cart; NULL: not declared */
 	bool logging;
+	bool unconfigured; /* rig_start() gives no snapshot */
 
 	struct rig_backend backends[RIG_MAX_BACKENDS];
 	unsigned n_backends;
@@ -56,6 +57,7 @@ struct rig {
 	struct sl_access_log *log;
 	int log_fd;
 	struct sl_source *source;
+	struct sl_addr source_addr;
 	int listener;
 	struct sockaddr_storage address; /* of it */
 	socklen_t address_len;
@@ -99,8 +101,14 @@ bool rig_waiting(struct rig *r, uint64_t *deadline_ns);
 void rig_pass(struct rig *r, uint64_t ns);
 
 void rig_connect(struct rig *r, struct rig_peer *client);
+/* Another source object for the same namespace, with this address. */
+void rig_move_source(struct rig *r, const char *ip);
+/* Takes what is there into p->got. */
+void rig_peek(struct rig_peer *p);
 /* Waits for the proxy's connection. */
 void rig_accept(struct rig *r, struct rig_backend *b, struct rig_peer *server);
+/* False when there is none. */
+bool rig_try_accept(struct rig_backend *b, struct rig_peer *server);
 /* Whether the proxy has dialled it. */
 bool rig_pending(struct rig *r, struct rig_backend *b);
 
