@@ -92,7 +92,9 @@ static bool server_spoke(struct sl_conn *c)
 		sl_upconn_close(sl_take(c->up), false);
 		return false;
 	}
-	(void)sl_sock_fill(&up->sock, SL_SOCK_HIGH_BYTES); /* out of memory: tried again at the next event */
+	/* Without memory it may have: no further edge would say so, the tunnel tries again. */
+	if (sl_sock_fill(&up->sock, SL_SOCK_HIGH_BYTES) == -ENOMEM)
+		return true;
 	return sl_buf_len(&up->sock.in) || sl_sock_read_done(&up->sock);
 }
 

@@ -192,6 +192,7 @@ bool sl_down_read_body(struct sl_stream *s,
 		struct sl_str part = SL_STR_NULL;
 		struct sl_h1_error err;
 		size_t used = 0;
+		ssize_t n;
 		int r = sl_h1_body_next(body, &s->conn->proxy->opts.h1, sl_buf_ptr(&sock->in),
 					sl_buf_len(&sock->in), &s->arena, &s->req_trailers, &part,
 					&used, &err);
@@ -214,7 +215,15 @@ bool sl_down_read_body(struct sl_stream *s,
 				break;
 			continue;
 		}
-		if (body->done || sl_sock_fill(sock, SL_SOCK_HIGH_BYTES) <= 0)
+		if (body->done)
+			break;
+		n = sl_sock_fill(sock, SL_SOCK_HIGH_BYTES);
+		if (n == -ENOMEM && fn) {
+			/* No further edge will say that there is something to read. */
+			reply_bad(s, -ENOMEM, NULL);
+			return true;
+		}
+		if (n <= 0)
 			break;
 		progress = true;
 	}
