@@ -152,6 +152,14 @@ void sl_conn_finish(struct sl_conn *c)
 	arm(c, c->proxy->opts.idle_timeout_ns);
 }
 
+/* A client that has not spoken may be about to: it gets the time that others get to close. */
+void sl_conn_drain(struct sl_conn *c)
+{
+	if (c->state == SL_CONN_DETECT)
+		arm(c, c->proxy->opts.linger_timeout_ns);
+	sl_conn_wake(c);
+}
+
 /* What was not sent is cut, and must not look whole. */
 static void close_quietly(struct sl_conn *c)
 {
@@ -305,7 +313,8 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 						       : SL_LIMIT_BUFFERED_BYTES);
 		return;
 	}
-	r = p->host.original(p->host.arg, a->fd, &original);
+	/* Without memory for its first snapshot a worker has none. */
+	r = p->config ? p->host.original(p->host.arg, a->fd, &original) : -EAGAIN;
 	if (r) {
 		refuse(p, a->fd,
 		       r == -ENOENT ? SL_COUNTER_CONNS_NOT_STEERED : SL_COUNTER_CONNS_REFUSED,
@@ -331,6 +340,8 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 	count_conns(p, 1);
 	count_of_source(src, 1);
 	sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_ACCEPTED);
-	sl_timer_arm(p->loop, &c->timer, c->accepted_ns + p->opts.idle_timeout_ns);
+	arm(c, p->opts.idle_timeout_ns);
+	if (p->draining)
+		sl_conn_drain(c);
 	sl_conn_wake(c);
 }

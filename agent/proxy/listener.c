@@ -5,11 +5,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/listener.h"
 
-enum { ACCEPTS_PER_EVENT = 16 };
+/* No queue is longer than the second, so that those who come meanwhile do not keep us. */
+enum { ACCEPTS_PER_EVENT = 16, QUEUE_MAX = 4096 };
+
+/* Another thread may have taken it while it was given up. */
+static void keep_spare(struct sl_proxy *p)
+{
+	if (p->spare_fd < 0)
+		p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 /* Descriptors ran out: give up the spare one for a moment, so that the client is refused at once
  * instead of waiting in the queue, and the listener does not spin. */
@@ -25,38 +34,55 @@ static void refuse_one(struct sl_listener *l)
 	if (sl_log_allowed(&limit, sl_loop_now(p->loop), &skipped))
 		sl_warn("out of file descriptors, refusing connections skipped=%llu",
 			(unsigned long long)skipped);
-	if (p->spare_fd < 0)
-		return;
-	(void)close(p->spare_fd);
+	sl_closep(&p->spare_fd);
+	p->spare_fd = -1;
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		(void)close(fd); /* unread data makes it a reset */
-	p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	keep_spare(p);
+}
+
+/* Returns false when there is none, or none that can be taken. */
+static bool accept_one(struct sl_listener *l)
+{
+	struct sl_proxy_accepted a = {.source = l->source->source->cookie};
+	struct sl_proxy *p = l->source->proxy;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	a.fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (a.fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			refuse_one(l);
+		/* Else EAGAIN, or the connection went before it was accepted. */
+		return false;
+	}
+	(void)sl_addr_from_sockaddr(&ss, &a.peer); /* TCP listeners give no other family */
+	if (!p->draining && p->host.hand_over &&
+	    p->host.hand_over(p->host.arg, &a, p->n_conns))
+		sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_HANDED_OVER);
+	else
+		sl_conn_accept(l->source, &a);
+	return true;
 }
 
 static void on_accept(struct sl_watch *w, uint32_t events)
 {
 	struct sl_listener *l = sl_container_of(w, struct sl_listener, watch);
-	struct sl_proxy *p = l->source->proxy;
 
-	for (unsigned i = 0; i < ACCEPTS_PER_EVENT; i++) {
-		struct sl_proxy_accepted a = {.source = l->source->source->cookie};
-		struct sockaddr_storage ss;
-		socklen_t len = sizeof(ss);
+	keep_spare(l->source->proxy);
+	for (unsigned i = 0; i < ACCEPTS_PER_EVENT && accept_one(l); i++)
+		;
+}
 
-		a.fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (a.fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-				refuse_one(l);
-			/* Else EAGAIN, or the connection went before it was accepted. */
-			return;
-		}
-		(void)sl_addr_from_sockaddr(&ss, &a.peer); /* TCP listeners give no other family */
-		if (p->host.hand_over && p->host.hand_over(p->host.arg, &a, p->n_conns)) {
-			sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_HANDED_OVER);
-			continue;
-		}
-		sl_conn_accept(l->source, &a);
+void sl_listener_accept_all(struct sl_proxy_source *src)
+{
+	sl_list_foreach(n, &src->listeners)
+	{
+		struct sl_listener *l = sl_container_of(n, struct sl_listener, node);
+
+		for (unsigned i = 0; i < QUEUE_MAX && accept_one(l); i++)
+			;
 	}
 }
 

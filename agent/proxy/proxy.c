@@ -203,7 +203,7 @@ void sl_proxy_adopt(struct sl_proxy *p, const struct sl_proxy_accepted *accepted
 {
 	struct sl_proxy_source *src = sl_proxy_source(p, accepted->source);
 
-	if (src && !p->draining)
+	if (src)
 		sl_conn_accept(src, accepted);
 	else
 		(void)close(accepted->fd); /* its namespace went while it was on the way */
@@ -216,9 +216,11 @@ void sl_proxy_drain(struct sl_proxy *p)
 
 	p->draining = true;
 	while ((src = sl_map_next(&p->sources, &pos, NULL))) {
+		/* They came before the kernel was told to steer no more. */
+		sl_listener_accept_all(src);
 		sl_listener_remove_all(src);
 		sl_list_foreach(n, &src->conns)
-			sl_conn_wake(sl_container_of(n, struct sl_conn, node));
+			sl_conn_drain(sl_container_of(n, struct sl_conn, node));
 	}
 }
 

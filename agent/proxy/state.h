@@ -237,6 +237,8 @@ void sl_conn_finish(struct sl_conn *c);
 /* End of the round: free what is dead. */
 void sl_conn_reap(struct sl_conn *c);
 void sl_conn_wake(struct sl_conn *c);
+/* The proxy drains: close it as soon as nothing is under way. */
+void sl_conn_drain(struct sl_conn *c);
 /* Look the Service and the client up again if the snapshot changed. */
 void sl_conn_resolve(struct sl_conn *c);
 void sl_conn_move(struct sl_conn *c, enum sl_conn_state to);
