@@ -84,6 +84,28 @@ Test(answers, a_filter_redirects)
 	rig_expect_silence(&r, &client);
 }
 
+Test(answers, response_filters_apply_to_a_redirect)
+{
+	static const char rules[] =
+		"  - filters:\n"
+		"    - type: ResponseHeaderModifier\n"
+		"      responseHeaderModifier: {add: [{name: X-By, value: rule}]}\n"
+		"    backendRefs:\n"
+		"    - name: v1\n"
+		"      port: 80\n"
+		"      filters:\n"
+		"      - type: RequestRedirect\n"
+		"        requestRedirect: {hostname: example.org}\n"
+		"      - type: ResponseHeaderModifier\n"
+		"        responseHeaderModifier: {set: [{name: X-By, value: backend}]}\n";
+
+	begin(rules, "GET /a HTTP/1.1\r\nHost: cart\r\n\r\n");
+	rig_expect(&r, &client,
+		   "HTTP/1.1 302 Found\r\nLocation: http://example.org/a\r\n"
+		   "X-By: backend,rule\r\nContent-Length: 0\r\n\r\n");
+	rig_expect_silence(&r, &client);
+}
+
 Test(answers, no_answer_to_HEAD_has_a_body)
 {
 	begin(only_x, "HEAD / HTTP/1.1\r\nHost: cart\r\n\r\n");
