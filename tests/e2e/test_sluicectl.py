@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluicectl's own work: explain, validate, conns, top, and the shell's completion."""
 import json
+import os
 import resource
 import socket
 
 import pytest
 
 from harness import manifests as m, rawhttp
+from harness.agent import SANITIZER_ENV, binary
+from harness.netns import Entry
 from harness.wait import wait_for
 
 
@@ -295,3 +298,20 @@ def test_top(mesh):
     assert out.count("REQUESTS/S  ERRORS/S") == 2 and "\033" not in out, out
     load.stop_and_result()
     lost.stop_and_result()
+
+
+# ---- the shell's completion ----
+
+COMPLETION = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "completion", "sluicectl")
+
+
+@pytest.mark.parametrize("line, want", [
+    ("routes HTTPRoute/shop/c", {"HTTPRoute/shop/cart"}), ("routes -o json HTTPRoute/other/", {"HTTPRoute/other/theirs"}),
+    ("conns --from shop/cl", {"shop/client"}), ("explain -f oth", {"other/alien", "other"}),
+    ("explain shop/we", {"shop/web:80/"}), ("explain shop/web:8", {"80/"}),
+])
+def test_completion_of_names(mesh, line, want):
+    line = f"{binary('sluicectl')} -s {mesh.socket} {line}"
+    script = ('source "$1"; COMP_LINE=$2 COMP_POINT=${#2}; _sluicectl; printf "%s\\n" "${COMPREPLY[@]}"')
+    r = Entry().run(["bash", "--norc", "-c", script, "bash", COMPLETION, line], env=dict(os.environ, **SANITIZER_ENV))
+    assert set(r.stdout.split()) == want, r

@@ -50,6 +50,7 @@ int sl_ctl_write(const struct sl_buf *out, int r);
 /* Say what is wrong with the command line. Returns SL_CTL_USAGE. */
 int sl_ctl_usage(const char *what, const char *which);
 
+int sl_ctl_routes(const struct sl_ctl_args *args);
 int sl_ctl_explain(const struct sl_ctl_args *args);
 int sl_ctl_validate(const struct sl_ctl_args *args);
 int sl_ctl_conns(const struct sl_ctl_args *args);

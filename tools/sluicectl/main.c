@@ -15,10 +15,12 @@ static const struct sl_ctl_command commands[] = {
 	 "go\n"
 	 "on without it) or closed (they are refused).\n",
 	 "", 0, sl_ctl_query, sl_view_services, NULL, sl_names_services},
-	{"routes", "", "routes with their conditions",
+	{"routes", " [NAME]", "routes with their conditions",
 	 "A row for each parent of a route. ACCEPTED and RESOLVEDREFS are the conditions of\n"
-	 "Gateway API; PROBLEM says what is wrong when they are not True.\n",
-	 "", 0, sl_ctl_query, sl_view_routes, NULL, sl_names_routes},
+	 "Gateway API; PROBLEM says what is wrong when they are not True. NAME\n"
+	 "(HTTPRoute/ns/name, ns/name or name) shows only that route, and fails when there is "
+	 "none.\n",
+	 "", 1, sl_ctl_routes, sl_view_routes, NULL, sl_names_routes},
 	{"endpoints", "", "endpoints of the Services that routes use", "", "", 0, sl_ctl_query,
 	 sl_view_endpoints, NULL, NULL},
 	{"explain", " [METHOD] URL", "which rule takes a request, and what happens to it",

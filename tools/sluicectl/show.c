@@ -62,3 +62,34 @@ int sl_ctl_query(const struct sl_ctl_args *args)
 
 	return sl_ctl_ask(args, question, &answer) ? EXIT_FAILURE : sl_ctl_show(args, answer);
 }
+
+static bool is_named(const json_t *route, const char *name)
+{
+	const char *kind = sl_json_text(route, "kind"), *last = sl_json_text(route, "name");
+	const char *namespace = sl_json_text(route, "namespace");
+	char full[1024];
+
+	(void)snprintf(full, sizeof(full), "%s/%s/%s", kind, namespace,
+		       last); /* long ones differ */
+	return strcmp(name, full) == 0 || strcmp(name, last) == 0 ||
+	       (strlen(kind) < strlen(full) && strcmp(name, full + strlen(kind) + 1) == 0);
+}
+
+int sl_ctl_routes(const struct sl_ctl_args *args)
+{
+	json_auto_t *question = json_pack("{s:s}", "command", "routes"), *answer = NULL;
+	json_t *routes;
+
+	if (sl_ctl_ask(args, question, &answer))
+		return EXIT_FAILURE;
+	routes = json_object_get(answer, "routes");
+	for (size_t i = json_array_size(routes); args->n_words && i-- > 0;) {
+		if (!is_named(json_array_get(routes, i), args->words[0]))
+			(void)json_array_remove(routes, i); /* it is there */
+	}
+	if (args->n_words && !json_array_size(routes)) {
+		fprintf(stderr, "sluicectl: there is no route %s\n", args->words[0]);
+		return EXIT_FAILURE;
+	}
+	return sl_ctl_show(args, answer);
+}

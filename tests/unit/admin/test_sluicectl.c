@@ -132,6 +132,23 @@ Test(sluicectl, a_table_by_default)
 	check_run(0, "sluicectl " SL_VERSION "\nagent " SL_VERSION "\n", "");
 }
 
+Test(sluicectl, one_route_by_its_name)
+{
+	static const char table[] = "ROUTE                RULES\nHTTPRoute/shop/cart  0\n";
+
+	start();
+	RUN("routes", "-s", path, "cart");
+	check_run(0, table, "");
+	RUN("routes", "-s", path, "shop/cart");
+	check_run(0, table, "");
+	RUN("routes", "-s", path, "HTTPRoute/shop/cart");
+	check_run(0, table, "");
+	RUN("routes", "-s", path, "hop/cart");
+	check_run(1, "", "sluicectl: there is no route hop/cart\n");
+	RUN("routes", "-s", path, "-o", "name");
+	check_run(0, "HTTPRoute/shop/cart\n", "");
+}
+
 Test(sluicectl, json_as_the_agent_said_it)
 {
 	start();
@@ -191,7 +208,15 @@ Test(sluicectl, usage_errors_have_a_status_of_their_own)
 		const char *args[4], *err;
 	} cases[] = {
 		{{"frobnicate"}, "sluicectl: unknown command 'frobnicate'\n"},
-		{{"routes", "cart"}, "sluicectl: unexpected argument 'cart'\n"},
+		{{"services", "cart"}, "sluicectl: unexpected argument 'cart'\n"},
+		{{"routes", "a", "b"}, "sluicectl: unexpected argument 'b'\n"},
+		{{"status", "-o", "name"}, "sluicectl: there are no names in 'status'\n"},
+		{{"routes", "--all"}, "sluicectl: the command does not have the option '-a'\n"},
+		{{"conns", "-n", "0"}, "sluicectl: not a number of samples '0'\n"},
+		{{"top", "-i", "x"}, "sluicectl: not a number of seconds 'x'\n"},
+		{{"explain"},
+		 "sluicectl: a URL is missing, or a line of the access log (--log-line)\n"},
+		{{"validate"}, "sluicectl: a folder is missing\n"},
 		{{"routes", "-o", "yaml"}, "sluicectl: unknown output 'yaml'\n"},
 		{{NULL}, "sluicectl: a command is missing\n"},
 	};
@@ -209,8 +234,9 @@ Test(sluicectl, usage_errors_have_a_status_of_their_own)
 
 Test(sluicectl, help_for_all_and_for_each)
 {
-	static const char *const names[] = {"status", "services", "routes",  "endpoints",
-					    "check",  "netns",	  "metrics", "version"};
+	static const char *const names[] = {"status",  "services", "routes",   "endpoints",
+					    "check",   "netns",	   "metrics",  "version",
+					    "explain", "conns",	   "validate", "top"};
 	char line[60];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -220,7 +246,7 @@ Test(sluicectl, help_for_all_and_for_each)
 		cr_assert_not_null(strstr(sl_buf_ptr(&out), line), "%s", names[i]);
 		RUN(names[i], "--help");
 		cr_assert_eq(status, 0);
-		(void)snprintf(line, sizeof(line), "Usage: sluicectl %s [options]\n", names[i]);
+		(void)snprintf(line, sizeof(line), "Usage: sluicectl %s", names[i]);
 		cr_assert_not_null(strstr(sl_buf_ptr(&out), line), "%s", names[i]);
 		cr_assert_str_eq(sl_buf_ptr(&err), "");
 	}
