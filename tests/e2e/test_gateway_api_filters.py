@@ -46,7 +46,8 @@ HEADER_CASES = [
 TOGETHER = m.request_headers(set={"X-Header-Set": "set-overwrites-values"},
                              add={"X-Header-Add": "header-val-1", "X-Header-Add-Append": "header-val-2"},
                              remove=["X-Header-Remove"])
-TOGETHER_SENT = [("X-Header-Remove", "remove-val"), ("X-Header-Add-Append", "append-val-1"), ("X-Header-Set", "set-val")]
+TOGETHER_SENT = [("X-Header-Remove", "remove-val"), ("X-Header-Add-Append", "append-val-1"),
+                 ("X-Header-Set", "set-val")]
 TOGETHER_SEEN = {"X-Header-Add": "header-val-1", "X-Header-Add-Append": "append-val-1,header-val-2",
                  "X-Header-Set": "set-overwrites-values", "X-Header-Remove": None}
 

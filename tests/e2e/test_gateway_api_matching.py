@@ -145,8 +145,7 @@ def check(mesh, service, request_, pod):
     seen = r.seen
     assert (seen["pod"], seen["method"], seen["target"]) == (pod, request_["method"], request_["target"])
     assert seen.all("host") == [request_["host"]]
-    assert {n.lower(): v for n, v in request_["headers"]} == {n: seen.get_header(n) for n, _ in map(
-        lambda h: (h[0].lower(), h[1]), request_["headers"])}
+    assert [(n, seen.get_header(n)) for n, _ in request_["headers"]] == request_["headers"]
 
 
 MATCHING = [
