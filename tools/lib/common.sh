@@ -7,8 +7,8 @@ BUILD_PACKAGES="build-essential clang llvm meson ninja-build pkg-config git pyth
 	libjansson-dev libyaml-dev libpcre2-dev libcriterion-dev"
 # To show it: network namespaces and a client.
 DEMO_PACKAGES="iproute2 curl procps util-linux"
-# To test it: harness, clients, sanitizers.
-TEST_PACKAGES="$DEMO_PACKAGES python3-pytest openssl wrk nodejs libclang-rt-14-dev"
+# To test it: harness, clients, other proxies to compare with, sanitizers.
+TEST_PACKAGES="$DEMO_PACKAGES python3-pytest openssl wrk nodejs haproxy nginx-light libclang-rt-14-dev"
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
