@@ -62,7 +62,8 @@ static enum sl_h1_guess guess_version(struct sl_str s)
 }
 
 /* A well-known method and then no target: a malformed request if the line says HTTP anywhere.
- * As a tunnel it would go past the rules to a server that may be lenient; as HTTP it gets its 400. */
+ * As a tunnel it would go past the rules to a server that may be lenient; as HTTP it gets its 400.
+ */
 static enum sl_h1_guess guess_malformed(struct sl_str s)
 {
 	const char *end = memchr(s.ptr, '\n', s.len);
@@ -103,7 +104,8 @@ enum sl_h1_guess sl_h1_guess(const char *p, size_t len)
 		return SL_H1_GUESS_H2_PREFACE;
 	if (len < preface.len && len && memcmp(p, preface.ptr, len) == 0)
 		return SL_H1_GUESS_MORE;
-	/* Empty lines, also those that the parser refuses: servers skip them and serve what follows. */
+	/* Empty lines, also those that the parser refuses: servers skip them and serve what
+	 * follows. */
 	while (s.len && (s.ptr[0] == '\r' || s.ptr[0] == '\n'))
 		s = sl_str_skip(s, 1);
 	if (len - s.len > 2 * SL_H1_EMPTY_LINES_MAX)
