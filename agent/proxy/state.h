@@ -168,6 +168,9 @@ bool sl_stream_step(struct sl_stream *s);
 void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason end);
 /* Its conn is being cut: let go of the endpoint, state DONE. */
 void sl_stream_cut(struct sl_stream *s, enum sl_end_reason end);
+/* Run the response filters of backendRef and rule: towards the client, what is closest to the backend comes
+ * first. Answers of the agent's filters are modified as a backend's. Returns 0 or -ENOMEM. */
+int sl_stream_filter_response(struct sl_stream *s);
 /* Answer and count that a limit was reached. */
 void sl_stream_limit(struct sl_stream *s, enum sl_limit limit, uint16_t status, enum sl_end_reason end);
 /* Log, count and free. */

@@ -254,19 +254,20 @@ void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason en
 	send_own(s);
 }
 
-/* An answer of ours is modified as a backend's would be: what is closest to it comes first. */
-static int modify_answer(struct sl_stream *s)
+int sl_stream_filter_response(struct sl_stream *s)
 {
 	int r = 0;
 
 	if (s->backend)
 		r = sl_filters_response(s->backend->filters, s->backend->n_filters, &s->env, &s->res);
-	return r ? r : sl_filters_response(s->rule->filters, s->rule->n_filters, &s->env, &s->res);
+	if (!r && s->rule)
+		r = sl_filters_response(s->rule->filters, s->rule->n_filters, &s->env, &s->res);
+	return r;
 }
 
 static void answer_by_filter(struct sl_stream *s)
 {
-	if (modify_answer(s)) {
+	if (sl_stream_filter_response(s)) {
 		sl_stream_reply(s, 503, SL_END_INTERNAL);
 		return;
 	}

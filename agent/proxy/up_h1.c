@@ -99,14 +99,8 @@ static bool interim(struct sl_stream *s)
 
 static bool final_head(struct sl_stream *s)
 {
-	const struct sl_rule *rule = s->rule;
-	int r = 0;
+	int r = sl_stream_filter_response(s);
 
-	/* Towards the client: what is closest to the backend comes first. */
-	if (s->backend)
-		r = sl_filters_response(s->backend->filters, s->backend->n_filters, &s->env, &s->res);
-	if (!r && rule)
-		r = sl_filters_response(rule->filters, rule->n_filters, &s->env, &s->res);
 	if (r) {
 		sl_stream_reply(s, 503, SL_END_INTERNAL);
 		return true;
