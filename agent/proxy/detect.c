@@ -145,8 +145,16 @@ bool sl_conn_detect(struct sl_conn *c)
 	if (c->sock.eof)
 		return become_tunnel(c);
 	if (c->timed_out) {
+		/* What began like a request is given up like one: 408. */
+		if (sl_buf_len(&c->sock.in))
+			return become_http(c);
 		sl_conn_finish(c);
 		return true;
+	}
+	if (sl_buf_len(&c->sock.in) && !c->head_begun) {
+		c->head_begun = true;
+		sl_timer_arm(c->proxy->loop, &c->timer,
+			     sl_loop_now(c->proxy->loop) + c->proxy->opts.header_timeout_ns);
 	}
 	if (c->up)
 		return server_spoke(c) ? become_tunnel(c) : false;

@@ -314,6 +314,17 @@ Test(answers, a_head_that_does_not_end_gets_408)
 	cr_assert_eq(rig_ended(&r, SL_END_CLIENT_TIMEOUT), 1);
 }
 
+Test(answers, what_may_still_become_a_request_gets_no_more_time)
+{
+	r.opts.header_timeout_ns = 30 * SL_NS_PER_MS;
+	begin(NULL, "G"); /* the protocol is not declared */
+	rig_settle(&r);
+	rig_send(&r, &client, "E");
+	rig_expect(&r, &client, "HTTP/1.1 408 Request Timeout\r\n");
+	rig_skip_to(&r, &client, "(limit header-timeout=30)\n");
+	rig_expect_eof(&r, &client);
+}
+
 Test(answers, the_time_for_a_head_begins_with_its_first_byte)
 {
 	r.opts.header_timeout_ns = 60 * SL_NS_PER_MS;
