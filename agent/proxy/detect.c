@@ -100,13 +100,19 @@ static bool server_spoke(struct sl_conn *c)
 
 static void dial(struct sl_conn *c)
 {
+	struct sl_proxy *p = c->proxy;
 	const struct sl_upstream *upstream =
-		sl_snapshot_upstream(c->proxy->config->snap, c->frontend->key);
-	const struct sl_endpoint *e = upstream ? sl_lb_pick(c->proxy->lb, upstream, NULL) : NULL;
+		sl_snapshot_upstream(p->config->snap, c->frontend->key);
+	const struct sl_endpoint *e = upstream ? sl_lb_pick(p->lb, upstream, NULL) : NULL;
+	int r = e ? sl_upconn_open(c, &e->addr, false, &c->up) : 0;
 
-	/* Without an endpoint or a descriptor nobody can speak first. */
-	if (e)
-		(void)sl_upconn_open(c, &e->addr, false, &c->up);
+	/* Without an endpoint nobody can speak first. But a client that waits for the server must not do
+	 * so for ever because it is us who cannot dial. */
+	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS) {
+		sl_metrics_limit(p->metrics,
+				 r == -ENOMEM ? SL_LIMIT_MEMORY : SL_LIMIT_DESCRIPTORS);
+		sl_conn_kill(c, SL_END_INTERNAL);
+	}
 }
 
 bool sl_conn_detect(struct sl_conn *c)

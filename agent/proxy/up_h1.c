@@ -107,8 +107,12 @@ static bool final_head(struct sl_stream *s)
 	}
 	sl_h1_body_init(&s->res_body, s->res.body, s->res.content_length);
 	r = sl_down_write_head(s);
-	if (r)
+	if (r == -EINVAL)
 		return bad_answer(s);
+	if (r) {
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+		return true;
+	}
 	sl_stream_move(s, SL_STREAM_RESPONDING);
 	sl_detect_learn(s->conn);
 	return true;
