@@ -183,7 +183,7 @@ static void begin_linger(struct sl_conn *c)
 static bool closing_step(struct sl_conn *c)
 {
 	struct sl_sock *s = &c->sock;
-	bool progress = sl_sock_flush(s) > 0;
+	bool progress = sl_sock_flush_last(s) > 0;
 
 	if (c->timed_out || s->error || s->broken) {
 		close_quietly(c);

@@ -125,13 +125,17 @@ static bool next_request(struct sl_conn *c)
 	return true;
 }
 
+/* A request whose end has not been read cannot be followed by another. */
+static bool is_last(const struct sl_conn *c)
+{
+	return c->stream->close_after || c->close_after || !c->stream->req_body.done;
+}
+
 static bool finish_request(struct sl_conn *c)
 {
-	struct sl_stream *s = sl_take(c->stream);
-	/* A request whose end has not been read cannot be followed by another. */
-	bool close = s->close_after || c->close_after || !s->req_body.done;
+	bool close = is_last(c);
 
-	sl_stream_end(s);
+	sl_stream_end(sl_take(c->stream));
 	c->timed_out = false;
 	if (close)
 		sl_conn_finish(c);
@@ -142,7 +146,7 @@ static bool finish_request(struct sl_conn *c)
 
 bool sl_down_step(struct sl_conn *c)
 {
-	bool progress;
+	bool progress, done;
 
 	/* While nobody reads, a reset would go unnoticed until the next byte of the answer. */
 	if (c->stream && c->sock.hangup && c->sock.can_read)
@@ -158,9 +162,11 @@ bool sl_down_step(struct sl_conn *c)
 		progress = sl_stream_step(c->stream);
 	if (c->state != SL_CONN_HTTP1)
 		return c->state != SL_CONN_DEAD;
-	if (sl_sock_flush(&c->sock))
+	done = c->stream && c->stream->state == SL_STREAM_DONE;
+	/* The end of the last answer leaves with the FIN, in the next step. */
+	if (!(done && is_last(c)) && sl_sock_flush(&c->sock))
 		progress = true;
-	if (c->stream && c->stream->state == SL_STREAM_DONE)
+	if (done)
 		progress = finish_request(c);
 	return progress;
 }

@@ -102,12 +102,13 @@ ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
 	return (ssize_t)total;
 }
 
-size_t sl_sock_flush(struct sl_sock *s)
+static size_t flush(struct sl_sock *s, int flags)
 {
 	size_t total = 0;
 
 	while (s->can_write && !s->broken && !s->connecting && sl_buf_len(&s->out)) {
-		ssize_t n = send(s->watch->fd, sl_buf_ptr(&s->out), sl_buf_len(&s->out), MSG_NOSIGNAL);
+		ssize_t n = send(s->watch->fd, sl_buf_ptr(&s->out), sl_buf_len(&s->out),
+				 MSG_NOSIGNAL | flags);
 
 		if (n < 0) {
 			if (errno == EINTR)
@@ -133,6 +134,16 @@ size_t sl_sock_flush(struct sl_sock *s)
 	s->n_sent += total;
 	sl_buf_release(&s->out);
 	return total;
+}
+
+size_t sl_sock_flush(struct sl_sock *s)
+{
+	return flush(s, 0);
+}
+
+size_t sl_sock_flush_last(struct sl_sock *s)
+{
+	return flush(s, MSG_MORE);
 }
 
 void sl_sock_shutdown(struct sl_sock *s)

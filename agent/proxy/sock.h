@@ -56,6 +56,9 @@ ssize_t sl_sock_fill(struct sl_sock *s, size_t limit);
 /* Send what is queued. Returns bytes sent. When the peer takes no more (s->broken) the queue is kept, and
  * reading goes on: a server may answer early and close. */
 size_t sl_sock_flush(struct sl_sock *s);
+/* The same where sl_sock_shutdown() or sl_sock_close() follows at once when the queue is empty: the last bytes wait in
+ * the kernel and leave in one segment with the FIN. */
+size_t sl_sock_flush_last(struct sl_sock *s);
 /* Send a FIN once the queue is empty; no-op if done. */
 void sl_sock_shutdown(struct sl_sock *s);
 /* connect(2) finished? Returns 0 (yes), -EINPROGRESS, or the -errno that it failed with. */
