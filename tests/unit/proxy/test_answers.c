@@ -120,8 +120,8 @@ Test(answers, a_body_that_is_there_does_not_cost_the_connection)
 {
 	static const char *const requests[] = {
 		POST "hello",
-		"PUT / HTTP/1.1\r\nHost: cart\r\nTransfer-Encoding: chunked\r\n\r\n"
-		"5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+		("PUT / HTTP/1.1\r\nHost: cart\r\nTransfer-Encoding: chunked\r\n\r\n"
+		 "5\r\nhello\r\n0\r\nX: y\r\n\r\n"),
 		"GET / HTTP/1.1\r\nHost: cart\r\n\r\n",
 	};
 
