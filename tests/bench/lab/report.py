@@ -121,6 +121,32 @@ def edits(samples):
     return f"### From an edit to its effect, ms\n\n{table(['path', 'edits', 'median (min–max)'], rows)}\n"
 
 
+def targets(samples):
+    """What the project set itself, beside what was measured. Tells, does not judge."""
+    def rate(other):
+        return spread(samples.ratios("requests", "sluice", other, "requests_per_s"), 2)
+
+    def first(measure, path, name, digits):
+        values = samples.values(measure, path, name)
+        return number(statistics.median(values), digits) if values else "-"
+
+    def edit():
+        took = [ms for s in samples.all if s["measure"] == "edit" and s["path"] == "sluice" for ms in s["values"]["ms"]]
+        return number(statistics.median(took), 0) if took else "-"
+
+    rules = spread(samples.ratios("requests", "sluice-10000-rules", "sluice-10-rules", "requests_per_s"), 2)
+    rows = [["requests/s, of the relay's", "0.9", rate("relay")],
+            ["requests/s, of HAProxy's", "1", rate("haproxy")], ["requests/s, of nginx's", "1", rate("nginx")],
+            ["requests/s, of Envoy's", "4", rate("envoy")],
+            ["requests/s with 10,000 rules, of those with 10", "1", rules],
+            ["resident memory idle, MB", "10", first("memory", "sluice", "rss_mb_idle", 1)],
+            ["with 1,000 routes and 1,000 connections, MB", "20",
+             first("memory", "sluice-1000-routes", "rss_mb_1000", 1)],
+            ["edit to effect, ms", "50", edit()]]
+    rows = [r for r in rows if r[2] != "-"]
+    return f"### Sluice and its targets\n\n{table(['', 'target', 'measured'], rows)}\n" if rows else ""
+
+
 def markdown(env, options, samples, order, skipped):
     load = f"{env['load_before']:.1f} before, {env['load_after']:.1f} after"
     lines = [f"Kernel {env['kernel']}, {env['cpu']}, {env['cores']} cores, {env['memory_gb']} GB; load average "
@@ -128,6 +154,7 @@ def markdown(env, options, samples, order, skipped):
              f"{', Envoy ' + env['envoy'] if env.get('envoy') else ''}. {options['rounds']} rounds of "
              f"{options['seconds']} s{', proxies on a core of their own' if options['pin'] else ''}.\n"]
     lines += [f"Not measured: {name} ({reason}).\n" for name, reason in skipped]
+    lines += [targets(samples)]
     lines += [comparison(samples, order, *v) for v in VALUES]
     lines += [memory(samples, order), edits(samples)]
     return "\n".join(part for part in lines if part)
