@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluicectl's own work: explain, validate, conns, top, and the shell's completion."""
+import contextlib
 import json
 import os
 import resource
@@ -282,6 +283,20 @@ def test_conns_asked_by_clients_that_go(mesh):
             s.sendall(b'{"command":"conns","limit":0}\n')
     wait_for(lambda: mesh.ctl_run("conns", check=False).returncode == 0, what="an answer")
     task.stop_and_result(timeout=60)
+
+
+def test_conns_while_the_agent_stops(world):
+    world.base()
+    world.route("r", [m.rule(backends="web")])
+    world.start(drain_timeout=0)
+    task = world.spawn(world.client, many, world.addr(), 1000)
+    task.next_report(timeout=60)
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            s = stack.enter_context(socket.socket(socket.AF_UNIX))
+            s.connect(world.socket)
+            s.sendall(b'{"command":"conns","limit":0}\n')
+        world.agent.stop()
 
 
 # ---- top ----
