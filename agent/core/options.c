@@ -249,7 +249,7 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 
 	(void)sl_addr_parse(SL_STR("127.0.0.1:15020"), &o.metrics_address); /* parses */
 
-	optind = 1;
+	optind = 0; /* from the start, wherever an earlier call stopped */
 	while ((c = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
 		r = take(&o, c, optarg);
 		if (r)

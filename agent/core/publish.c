@@ -135,13 +135,13 @@ void sl_publish_model(void *control, const struct sl_model *model,
 	struct sl_snapshot *snap = NULL;
 	int r = sl_compile(model, &opts, &snap, &compiled);
 
+	c->model = model; /* the one before has gone */
 	if (r) {
 		sl_error("cannot compile the configuration, the last one stays in force: %s",
 			 sl_strerror(r));
 		return;
 	}
 	c->generation++;
-	c->model = model;
 	c->n_documents = report->n_documents;
 	sl_clock_wall(c->loaded_at);
 	keep_problems(c, report->diags, &compiled->diags);

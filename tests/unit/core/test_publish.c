@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* In which order a new configuration reaches the kernel, the workers and the conditions: publish.c
+ * alone, everything around it is played by the test. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include "../../lib/leak.h"
+#include "base/alloc.h"
+#include "core/state.h"
+
+static char steps[256];
+static struct sl_ack *acks[8];
+static size_t n_acks;
+static struct sl_snapshot *published; /* last one that workers were sent */
+static int apply_error, worker_error;
+
+static void note(const char *step)
+{
+	size_t n = strlen(steps);
+
+	(void)snprintf(steps + n, sizeof(steps) - n, "%s%s", n ? " " : "", step);
+}
+
+static void expect(const char *text)
+{
+	cr_assert_str_eq(steps, text);
+	steps[0] = '\0';
+}
+
+int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
+{
+	(void)dp;
+	(void)plan;
+	note("retract");
+	return 0;
+}
+
+int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
+		      void (*failed)(void *arg, uint32_t index, int error), void *arg)
+{
+	(void)dp;
+	(void)plan;
+	note("apply");
+	if (apply_error && plan->n_services)
+		failed(arg, 0, apply_error);
+	return apply_error;
+}
+
+int sl_status_update(struct sl_status *s, const struct sl_compile_report *report, time_t now)
+{
+	(void)s;
+	(void)report;
+	(void)now;
+	note("status");
+	return 0;
+}
+
+int sl_status_write(struct sl_status *s, const char *path)
+{
+	(void)s;
+	(void)path;
+	note("write");
+	return 0;
+}
+
+int sl_worker_publish(struct sl_worker *w, struct sl_snapshot *snap, struct sl_ack *ack)
+{
+	(void)w;
+	note("worker");
+	published = snap;
+	acks[n_acks++] = ack;
+	return worker_error;
+}
+
+/* ---- the control thread's state ---- */
+
+static struct sl_options opts;
+static struct sl_control control;
+static struct sl_model *model;
+static struct sl_diags diags;
+static struct sl_folder_report report = {.diags = &diags};
+
+static void set_up(void)
+{
+	control = (struct sl_control){.opts = &opts, .n_workers = 2};
+	control.workers = sl_new_n(struct sl_worker *, 2);
+	cr_assert_not_null(control.workers);
+	cr_assert_eq(sl_loop_new(&control.loop), 0);
+	cr_assert_eq(sl_mailbox_new(control.loop, &control.mailbox), 0);
+	cr_assert_eq(sl_model_new(&model), 0);
+}
+
+static void tear_down(void)
+{
+	control.mailbox = sl_mailbox_free(control.mailbox);
+	control.loop = sl_loop_free(control.loop);
+	(void)sl_snapshot_unref(control.snap);
+	(void)sl_snapshot_unref(control.publishing);
+	(void)sl_snapshot_unref(control.queued);
+	(void)sl_compile_report_free(control.publishing_report);
+	(void)sl_compile_report_free(control.queued_report);
+	json_decref(control.problems);
+	free(control.workers);
+	model = sl_model_free(model);
+	check_leaks();
+}
+
+TestSuite(publish, .init = set_up, .fini = tear_down);
+
+/* The worker whose order is the oldest is done. */
+static void acknowledge(void)
+{
+	struct sl_ack *ack = acks[0];
+
+	cr_assert_gt(n_acks, 0);
+	memmove(acks, acks + 1, --n_acks * sizeof(*acks));
+	if (atomic_fetch_sub(&ack->pending, 1) == 1)
+		sl_mailbox_post(ack->to, &ack->mail);
+	cr_assert_eq(sl_loop_round(control.loop, 0), 0);
+}
+
+static void load(void)
+{
+	sl_publish_model(&control, model, &report);
+}
+
+Test(publish, the_kernel_steers_only_to_workers_that_know)
+{
+	opts.status_file = "status.json";
+	load();
+	expect("retract worker worker");
+	acknowledge();
+	expect("");
+	cr_assert_null(control.snap, "not in force yet");
+	acknowledge();
+	expect("apply status write");
+	cr_assert_eq(control.snap, published);
+	cr_assert_null(control.publishing);
+	cr_assert_eq(control.snap->generation, 1);
+	opts.status_file = NULL;
+}
+
+Test(publish, the_newest_of_several_follows_the_one_under_way)
+{
+	load();
+	load();
+	load();
+	expect("retract worker worker");
+	acknowledge();
+	acknowledge();
+	expect("apply status retract worker worker");
+	cr_assert_eq(control.snap->generation, 1);
+	acknowledge();
+	acknowledge();
+	expect("apply status");
+	cr_assert_eq(control.snap->generation, 3);
+	cr_assert_null(control.queued);
+}
+
+Test(publish, nothing_follows_while_the_agent_stops)
+{
+	load();
+	load();
+	control.draining = true;
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+	cr_assert_eq(control.snap->generation, 1);
+}
+
+Test(publish, what_the_kernel_cannot_hold_does_not_stop_the_rest)
+{
+	apply_error = -E2BIG;
+	load();
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+	cr_assert_not_null(control.snap);
+	apply_error = 0;
+}
+
+Test(publish, a_worker_without_memory_does_not_stop_the_rest)
+{
+	worker_error = -ENOMEM;
+	load();
+	/* sl_worker_publish() counts down all the same. */
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+	worker_error = 0;
+}
+
+Test(publish, without_memory_the_last_configuration_stays)
+{
+	struct sl_model *next;
+	long n = 0;
+
+	load();
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+	for (;;) {
+		uint64_t before = control.generation;
+
+		cr_assert_eq(sl_model_new(&next), 0);
+		(void)sl_alloc_fail_after(n++);
+		sl_publish_model(&control, next, &report);
+		(void)sl_alloc_fail_after(-1);
+		/* The folder frees the one before whatever comes of the new one. */
+		model = sl_model_free(model);
+		model = next;
+		cr_assert_eq(control.model, model);
+		if (control.generation > before)
+			break;
+		expect("");
+		cr_assert_eq(control.snap->generation, 1);
+	}
+	cr_assert_gt(n, 1);
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+	cr_assert_eq(control.snap->generation, 2);
+}
