@@ -270,9 +270,8 @@ static int change(struct sl_control *c, struct sl_served *s, struct sl_source *s
 	struct sl_source *old = s->source;
 	int r;
 
-	/* The map's key lies in the source. */
-	sl_map_del(&c->served, SL_KEY(&old->cookie));
 	s->source = sl_source_ref(source);
+	/* The map's key lies in the source: the new one's takes its place, which needs no memory. */
 	r = sl_map_put(&c->served, SL_KEY(&s->source->cookie), s, NULL);
 	put_addresses(s, old);
 	sl_source_unref(old);
