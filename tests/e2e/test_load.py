@@ -118,7 +118,7 @@ def test_wrk(world):
     world.base()
     world.route("r", [m.rule(backends="web")])
     world.start()
-    out = world.client.run(["wrk", "-t2", "-c64", "-d2s", "--timeout", "10s", f"http://{world.addr()[0]}/"],
+    out = world.client.run(["wrk", "-t2", "-c64", "-d2s", "--timeout", "10s", f"http://{world.addr()[0]}:80/"],
                            timeout=60).stdout
     print(out)
     assert "Non-2xx" not in out and "Socket errors" not in out, out
