@@ -275,7 +275,7 @@ def response_verdict(out):
         return "passes malformed"
     if len(finals) > 1:
         return "passes more"
-    if not finals:
+    if not finals or (out.reset and finals[0].framing == "eof"):
         return "cuts"
     if finals[0].status >= 500 and not finals[0].all(b"x-tag") and (not final or finals[0].status != final.status):
         return "refuses"
