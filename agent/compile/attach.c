@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* parentRefs to the ports of Services, and routes to the groups of clients that they apply to. */
+/* parentRefs to the ports of Services. */
 #include <errno.h>
 #include <stdarg.h>
 #include "base/buf.h"
@@ -18,10 +18,10 @@ static void ports_text_deinit(struct ports_text *t)
 	sl_buf_deinit(&t->skipped);
 }
 
-static int fail(struct work *w, struct parent_work *p, const char *reason, const char *fmt, ...)
+static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-static int fail(struct work *w, struct parent_work *p, const char *reason, const char *fmt, ...)
+static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -30,67 +30,7 @@ static int fail(struct work *w, struct parent_work *p, const char *reason, const
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut when too long */
 	va_end(ap);
 	p->reason = reason;
-	return sl_arena_str(&w->tmp, sl_str_from(text), &p->message);
-}
-
-static struct group_work *group_new(struct work *w, struct sl_str namespace)
-{
-	struct group_work *g = sl_arena_new(&w->tmp, struct group_work);
-
-	if (g)
-		g->namespace = namespace;
-	return g;
-}
-
-/* Producer routes live in the Service's namespace and apply to all clients, consumer routes to those
- * of their own (GEP-1324). Routes come sorted by namespace: a consumer group is the last or new. */
-static struct group_work *group_of(struct work *w, const struct service_work *s,
-				   struct port_work *port, struct sl_str namespace)
-{
-	struct group_work *g;
-
-	if (sl_str_eq(namespace, s->service->object.meta.namespace)) {
-		if (!port->producer)
-			port->producer = group_new(w, namespace);
-		return port->producer;
-	}
-	if (port->last_consumer && sl_str_eq(port->last_consumer->namespace, namespace))
-		return port->last_consumer;
-	g = group_new(w, namespace);
-	if (!g)
-		return NULL;
-	if (port->last_consumer)
-		port->last_consumer->next = g;
-	else
-		port->consumers = g;
-	port->last_consumer = g;
-	port->n_consumers++;
-	return g;
-}
-
-static int port_attach(struct work *w, const struct service_work *s, struct port_work *port,
-		       const struct route_work *rw)
-{
-	struct group_work *g = group_of(w, s, port, rw->route->object.meta.namespace);
-	struct route_link *link;
-
-	if (!g)
-		return -ENOMEM;
-	if (g->last && g->last->route == rw)
-		return 0; /* by another parentRef of the same route */
-	link = sl_arena_new(&w->tmp, struct route_link);
-	if (!link)
-		return -ENOMEM;
-	if (!g->first)
-		w->cap_tables++;
-	link->route = rw;
-	if (g->last)
-		g->last->next = link;
-	else
-		g->first = link;
-	g->last = link;
-	g->n_routes++;
-	return 0;
+	return sl_arena_str(&rw->arena, sl_str_from(text), &p->message);
 }
 
 static bool ref_means_port(const struct sl_parent_ref *ref, const struct sl_service_port *port)
@@ -99,18 +39,19 @@ static bool ref_means_port(const struct sl_parent_ref *ref, const struct sl_serv
 	       (!ref->section_name.len || sl_str_eq(ref->section_name, port->name));
 }
 
-static int ports_attach(struct work *w, struct service_work *s, const struct sl_parent_ref *ref,
-			const struct route_work *rw, struct ports_text *text)
+static int ports_attach(struct sl_compiler *c, struct service_node *s,
+			const struct sl_parent_ref *ref, struct route_node *n,
+			struct ports_text *text)
 {
 	for (uint32_t i = 0; i < s->service->n_ports; i++) {
 		const struct sl_service_port *sp = &s->service->ports[i];
-		struct port_work *port = service_port(s, sp);
+		struct port_node *port = service_port(s, sp);
 		int r;
 
 		if (!ref_means_port(ref, sp))
 			continue;
 		if (port && protocol_routable(port->app_protocol)) {
-			r = port_attach(w, s, port, rw);
+			r = table_attach(c, port, n);
 			if (!r)
 				r = sl_buf_printf(&text->attached, "%s%u",
 						  text->n_attached++ ? ", " : "", sp->port);
@@ -129,74 +70,80 @@ static int ports_attach(struct work *w, struct service_work *s, const struct sl_
 	return 0;
 }
 
-static int no_such_port(struct work *w, struct parent_work *p, const struct sl_parent_ref *ref,
+static int no_such_port(struct route_work *rw, struct parent_work *p, const struct sl_parent_ref *ref,
 			struct sl_str service)
 {
 	if (ref->port && ref->section_name.len)
-		return fail(w, p, "NoMatchingParent", "Service %.*s has no port %u named \"%.*s\"",
+		return fail(rw, p, "NoMatchingParent", "Service %.*s has no port %u named \"%.*s\"",
 			    SL_STR_ARG(service), ref->port, SL_STR_ARG(ref->section_name));
 	if (ref->section_name.len)
-		return fail(w, p, "NoMatchingParent", "Service %.*s has no port named \"%.*s\"",
+		return fail(rw, p, "NoMatchingParent", "Service %.*s has no port named \"%.*s\"",
 			    SL_STR_ARG(service), SL_STR_ARG(ref->section_name));
 	if (ref->port)
-		return fail(w, p, "NoMatchingParent", "Service %.*s has no port %u",
+		return fail(rw, p, "NoMatchingParent", "Service %.*s has no port %u",
 			    SL_STR_ARG(service), ref->port);
-	return fail(w, p, "NoMatchingParent", "Service %.*s has no ports", SL_STR_ARG(service));
+	return fail(rw, p, "NoMatchingParent", "Service %.*s has no ports", SL_STR_ARG(service));
 }
 
-static int service_attach(struct work *w, struct service_work *s, const struct sl_parent_ref *ref,
-			  const struct route_work *rw, struct parent_work *p)
+static int service_attach(struct sl_compiler *c, struct service_node *s,
+			  const struct sl_parent_ref *ref, struct route_node *n,
+			  struct parent_work *p)
 {
+	struct route_work *rw = n->work;
 	_cleanup_(ports_text_deinit) struct ports_text text = {0};
-	struct sl_str service = s->service->object.key;
-	int r = ports_attach(w, s, ref, rw, &text);
+	struct sl_str service = s->key;
+	int r = ports_attach(c, s, ref, n, &text);
 
 	if (r)
 		return r;
 	if (text.n_attached)
-		return sl_arena_printf(&w->tmp, &p->message,
+		return sl_arena_printf(&rw->arena, &p->message,
 				       "Attached to Service %.*s port%s %.*s%s%.*s",
 				       SL_STR_ARG(service), text.n_attached > 1 ? "s" : "",
 				       SL_STR_ARG(sl_buf_str(&text.attached)),
 				       text.n_skipped ? "; not applied to " : "",
 				       SL_STR_ARG(sl_buf_str(&text.skipped)));
 	if (text.n_skipped)
-		return fail(w, p, "UnsupportedValue",
+		return fail(rw, p, "UnsupportedValue",
 			    "HTTPRoute cannot be applied to port %.*s of Service %.*s",
 			    SL_STR_ARG(sl_buf_str(&text.skipped)), SL_STR_ARG(service));
-	return no_such_port(w, p, ref, service);
+	return no_such_port(rw, p, ref, service);
 }
 
-static int parent_attach(struct work *w, const struct sl_parent_ref *ref,
-			 const struct route_work *rw, struct parent_work *p)
+static int parent_attach(struct sl_compiler *c, const struct sl_parent_ref *ref,
+			 struct route_node *n, struct parent_work *p)
 {
-	struct service_work *s = service_find(w, ref->namespace, ref->name);
+	struct route_work *rw = n->work;
+	struct service_node *s;
 
-	if (!s)
-		return fail(w, p, "NoMatchingParent", "Service %.*s/%.*s does not exist",
+	if (route_depend(c, n, ref->namespace, ref->name, &s))
+		return -ENOMEM;
+	if (!s->service)
+		return fail(rw, p, "NoMatchingParent", "Service %.*s/%.*s does not exist",
 			    SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name));
 	if (s->service->type == SL_SERVICE_EXTERNALNAME)
-		return fail(w, p, "UnsupportedValue",
+		return fail(rw, p, "UnsupportedValue",
 			    "Service %.*s is of type ExternalName: it has no address that rules "
 			    "could be applied to",
-			    SL_STR_ARG(s->service->object.key));
+			    SL_STR_ARG(s->key));
 	if (s->service->headless)
-		return fail(w, p, "UnsupportedValue",
+		return fail(rw, p, "UnsupportedValue",
 			    "Service %.*s is headless: clients dial its pods, not an address that "
 			    "rules could be applied to",
-			    SL_STR_ARG(s->service->object.key));
+			    SL_STR_ARG(s->key));
 	if (!s->service->n_cluster_ips)
-		return fail(w, p, "UnsupportedValue",
+		return fail(rw, p, "UnsupportedValue",
 			    "Service %.*s has no cluster IP that rules could be applied to",
-			    SL_STR_ARG(s->service->object.key));
-	return service_attach(w, s, ref, rw, p);
+			    SL_STR_ARG(s->key));
+	return service_attach(c, s, ref, n, p);
 }
 
-int route_attach(struct work *w, struct route_work *rw)
+int route_attach(struct sl_compiler *c, struct route_node *n)
 {
-	const struct sl_httproute *route = rw->route;
+	const struct sl_httproute *route = n->route;
+	struct route_work *rw = n->work;
 
-	rw->parents = sl_arena_new_n(&w->tmp, struct parent_work, route->n_parent_refs + 1);
+	rw->parents = sl_arena_new_n(&rw->arena, struct parent_work, route->n_parent_refs + 1);
 	if (!rw->parents)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < route->n_parent_refs; i++) {
@@ -208,13 +155,14 @@ int route_attach(struct work *w, struct route_work *rw)
 			continue;
 		if (ref->group.len) {
 			(void)snprintf(field, sizeof(field), "spec.parentRefs[%u].group", i);
-			warn(w, &route->object, sl_str_from(field),
-			     "group of a Service is \"\", not \"%.*s\": ignoring this parentRef",
-			     SL_STR_ARG(ref->group));
-			continue;
+			r = route_warn(rw, sl_str_from(field),
+				       "group of a Service is \"\", not \"%.*s\": ignoring this "
+				       "parentRef",
+				       SL_STR_ARG(ref->group));
+		} else {
+			rw->parents[i].ours = true;
+			r = parent_attach(c, ref, n, &rw->parents[i]);
 		}
-		rw->parents[i].ours = true;
-		r = parent_attach(w, ref, rw, &rw->parents[i]);
 		if (r)
 			return r;
 	}

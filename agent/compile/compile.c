@@ -7,57 +7,53 @@
 #include "base/cleanup.h"
 #include "compile/work.h"
 
-enum { ARENA_BLOCK_BYTES = 64 * 1024, TEXT_MAX_BYTES = 1024 };
+enum { TEXT_MAX_BYTES = 1024 };
 
 SL_DEFINE_CLEANUP(struct sl_compile_report *, sl_compile_report_free)
+SL_DEFINE_CLEANUP(struct sl_compiler *, sl_compiler_free)
 
-static int report_new(struct sl_compile_report **ret)
-{
-	struct sl_compile_report *report = sl_new(struct sl_compile_report);
-
-	if (!report)
-		return -ENOMEM;
-	report->arena = SL_ARENA_INIT(ARENA_BLOCK_BYTES);
-	*ret = report;
-	return 0;
-}
+/* ---- reports ---- */
 
 struct sl_compile_report *sl_compile_report_free(struct sl_compile_report *r)
 {
 	if (r) {
-		for (uint32_t i = 0; i < r->n_routes; i++)
-			(void)sl_object_unref((struct sl_object *)r->routes[i].route);
+		sl_pmap_deinit(&r->routes);
 		sl_diags_deinit(&r->diags);
-		sl_arena_deinit(&r->arena);
 		free(r);
 	}
 	return NULL;
 }
 
-int note_add(struct work *w, struct notes *notes, const char *reason, const char *fmt, ...)
+static int status_cmp(const void *a, const void *b)
 {
-	struct note *note = sl_arena_new(&w->tmp, struct note);
-	char text[TEXT_MAX_BYTES];
-	va_list ap;
+	const struct sl_meta *x = &(*(const struct sl_route_status *const *)a)->route->meta;
+	const struct sl_meta *y = &(*(const struct sl_route_status *const *)b)->route->meta;
+	int order = sl_str_cmp(x->namespace, y->namespace);
 
-	if (!note)
+	return order ? order : sl_str_cmp(x->name, y->name);
+}
+
+int sl_compile_report_list(const struct sl_compile_report *r, const struct sl_route_status ***ret,
+			   size_t *ret_n)
+{
+	struct sl_pmap_iter it = sl_pmap_iterate(&r->routes);
+	const struct sl_route_status **list =
+		sl_new_n(const struct sl_route_status *, r->routes.n);
+	const struct sl_part *p;
+	size_t n = 0;
+
+	if (!list)
 		return -ENOMEM;
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut when too long */
-	va_end(ap);
-	if (sl_arena_str(&w->tmp, sl_str_from(text), &note->text))
-		return -ENOMEM;
-	note->reason = reason;
-	if (notes->last)
-		notes->last->next = note;
-	else
-		notes->first = note;
-	notes->last = note;
-	notes->n++;
+	while ((p = sl_pmap_next(&it, NULL)))
+		list[n++] = sl_route_status_of(p);
+	qsort(list, n, sizeof(*list), status_cmp);
+	*ret = list;
+	*ret_n = n;
 	return 0;
 }
 
-void warn(struct work *w, const struct sl_object *o, struct sl_str field, const char *fmt, ...)
+void warn(struct sl_diags *diags, const struct sl_object *o, struct sl_str field, const char *fmt,
+	  ...)
 {
 	struct sl_diag diag = {.severity = SL_SEVERITY_WARNING,
 			       .file = o->meta.file,
@@ -72,85 +68,166 @@ void warn(struct work *w, const struct sl_object *o, struct sl_str field, const 
 	(void)snprintf(object, sizeof(object), "%s %.*s", sl_kind_name(o->kind),
 		       SL_STR_ARG(o->key));
 	diag.object = sl_str_from(object);
-	sl_diags_add(&w->report->diags, &diag, "%s", text);
+	sl_diags_add(diags, &diag, "%s", text);
 }
 
-static int route_build(struct work *w, struct route_work *rw)
+static int report_new(struct sl_compiler *c, struct sl_compile_report **ret)
 {
-	int r = rules_check(w, rw);
+	_cleanup_(sl_compile_report_freep) struct sl_compile_report *report =
+		sl_new(struct sl_compile_report);
+	int r;
 
-	return r ? r : route_attach(w, rw);
+	if (!report)
+		return -ENOMEM;
+	report->routes = sl_pmap_copy(&c->statuses);
+	r = routes_warn(c, &report->diags);
+	if (!r)
+		r = vips_warn(c, &report->diags);
+	if (!r)
+		r = pods_warn(c, &report->diags);
+	if (!r)
+		r = services_warn(c, &report->diags);
+	if (r)
+		return r;
+	*ret = sl_take(report);
+	return 0;
 }
 
-static int routes_build(struct work *w)
+/* ---- life ---- */
+
+static void state_init(struct sl_compiler *c)
 {
-	_cleanup_(sl_freep) struct sl_object **routes = NULL;
-	size_t n;
-	int r = sl_model_list(w->model, SL_KIND_HTTPROUTE, &routes, &n);
+	sl_list_init(&c->changed_services);
+	sl_list_init(&c->changed_routes);
+	sl_list_init(&c->changed_groups);
+	sl_list_init(&c->changed_ports);
+	sl_list_init(&c->warned_routes);
+	sl_list_init(&c->bad_policies);
+	contest_init(&c->vips);
+	contest_init(&c->pod_ips);
+	contest_init(&c->pod_uids);
+}
+
+/* Routes first: they lie at Services and hold patterns. Names that were given out stay so. */
+static void state_drop(struct sl_compiler *c)
+{
+	routes_free(c);
+	services_free(c);
+	pods_free(c);
+	contest_deinit(&c->vips);
+	contest_deinit(&c->pod_ips);
+	contest_deinit(&c->pod_uids);
+	sl_slots_deinit(&c->slots);
+	sl_pmap_deinit(&c->frontends);
+	sl_pmap_deinit(&c->upstreams);
+	sl_pmap_deinit(&c->pods_by_ip);
+	sl_pmap_deinit(&c->pods_by_uid);
+	sl_pmap_deinit(&c->plan);
+	sl_pmap_deinit(&c->statuses);
+	*c = (struct sl_compiler){.last_rule_id = c->last_rule_id,
+				  .last_group_id = c->last_group_id};
+	state_init(c);
+}
+
+int sl_compiler_new(struct sl_compiler **ret)
+{
+	struct sl_compiler *c = sl_new(struct sl_compiler);
+
+	if (!c)
+		return -ENOMEM;
+	state_init(c);
+	*ret = c;
+	return 0;
+}
+
+struct sl_compiler *sl_compiler_free(struct sl_compiler *c)
+{
+	if (c)
+		state_drop(c);
+	free(c);
+	return NULL;
+}
+
+/* ---- a run ---- */
+
+static int build(struct sl_compiler *c)
+{
+	static int (*const steps[])(struct sl_compiler *) = {
+		routes_detach,	 services_build, routes_build, groups_build,
+		frontends_build, vips_settle,	 pods_settle,
+	};
+
+	services_compare(c);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		int r = steps[i](c);
+
+		if (r)
+			return r;
+	}
+	routes_settle(c);
+	services_settle(c);
+	return 0;
+}
+
+static int snapshot_new(const struct sl_compiler *c, struct sl_snapshot **ret)
+{
+	struct sl_snapshot *snap;
+	int r = sl_snapshot_new(&snap);
 
 	if (r)
 		return r;
-	w->routes = sl_arena_new_n(&w->tmp, struct route_work, n + 1);
-	if (!w->routes)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		w->routes[i].route = (const struct sl_httproute *)routes[i];
-		r = route_build(w, &w->routes[i]);
-		if (r)
-			return r;
-	}
-	w->n_routes = (uint32_t)n;
+	snap->generation = c->opts.generation;
+	snap->frontends = sl_pmap_copy(&c->frontends);
+	snap->upstreams = sl_pmap_copy(&c->upstreams);
+	snap->pods_by_ip = sl_pmap_copy(&c->pods_by_ip);
+	snap->pods_by_uid = sl_pmap_copy(&c->pods_by_uid);
+	snap->plan.services = sl_pmap_copy(&c->plan);
+	snap->n_rules = c->n_rules;
+	snap->n_wrr = c->slots.end;
+	*ret = snap;
 	return 0;
 }
 
-static void work_deinit(struct work *w)
+static int run(struct sl_compiler *c, const struct sl_model *model, struct sl_snapshot **ret,
+	       struct sl_compile_report **ret_report)
 {
-	struct sl_regex *regex;
-	size_t pos = 0;
+	_cleanup_(sl_snapshot_unrefp) struct sl_snapshot *snap = NULL;
+	int r = changes_follow(c, model);
 
-	while ((regex = sl_map_next(&w->regexes, &pos, NULL)))
-		(void)sl_regex_unref(regex);
-	sl_map_deinit(&w->regexes);
-	sl_map_deinit(&w->service_by_key);
-	sl_arena_deinit(&w->tmp);
+	if (!r)
+		r = build(c);
+	if (!r)
+		r = snapshot_new(c, &snap);
+	if (!r)
+		r = report_new(c, ret_report);
+	if (r)
+		return r;
+	c->model_id = model->id;
+	c->model_generation = model->generation;
+	*ret = sl_take(snap);
+	return 0;
 }
 
-static int build(struct work *w)
+int sl_compiler_run(struct sl_compiler *c, const struct sl_model *model,
+		    const struct sl_compile_opts *opts, struct sl_snapshot **ret,
+		    struct sl_compile_report **ret_report)
 {
-	static int (*const steps[])(struct work *) = {
-		services_build, routes_build, tables_build,	frontends_build,
-		pods_build,	plan_build,   conditions_build,
-	};
+	int r;
 
-	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
-		int r = steps[i](w);
-
-		if (r)
-			return r;
-	}
-	return 0;
+	if (c->opts.failure_policy != opts->failure_policy)
+		state_drop(c); /* it is in every plan */
+	c->opts = *opts;
+	r = run(c, model, ret, ret_report);
+	if (r)
+		state_drop(c);
+	return r;
 }
 
 int sl_compile(const struct sl_model *model, const struct sl_compile_opts *opts,
 	       struct sl_snapshot **ret, struct sl_compile_report **ret_report)
 {
-	_cleanup_(sl_snapshot_unrefp) struct sl_snapshot *snap = NULL;
-	_cleanup_(sl_compile_report_freep) struct sl_compile_report *report = NULL;
-	_cleanup_(work_deinit) struct work w = {
-		.model = model, .opts = opts, .tmp = SL_ARENA_INIT(ARENA_BLOCK_BYTES)};
-	int r = sl_snapshot_new(&snap);
+	_cleanup_(sl_compiler_freep) struct sl_compiler *c = NULL;
+	int r = sl_compiler_new(&c);
 
-	if (!r)
-		r = report_new(&report);
-	if (r)
-		return r;
-	snap->generation = opts->generation;
-	w.snap = snap;
-	w.report = report;
-	r = build(&w);
-	if (r)
-		return r;
-	*ret = sl_take(snap);
-	*ret_report = sl_take(report);
-	return 0;
+	return r ? r : sl_compiler_run(c, model, opts, ret, ret_report);
 }

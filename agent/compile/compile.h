@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Model in, snapshot and report out. A pure function: no descriptor, clock, log or global. What is
- * wrong with an object becomes its condition in the report and touches nothing else.
+ * Model in, snapshot and report out. No descriptor, clock, log or global: the result depends on the
+ * model and the options alone, whatever was compiled before. What is wrong with an object becomes
+ * its condition in the report and touches nothing else.
  */
 #include "resource/diag.h"
 #include "resource/model.h"
@@ -30,15 +31,21 @@ struct sl_parent_status {
 };
 
 struct sl_route_status {
-	const struct sl_object *route; /* borrowed from the report's reference */
+	struct sl_part part;
+	struct sl_arena arena;
+	struct sl_str key;	       /* "HTTPRoute/namespace/name" */
+	const struct sl_object *route; /* a reference */
 	const struct sl_parent_status *parents;
 	uint32_t n_parents;
 };
 
+static inline const struct sl_route_status *sl_route_status_of(const struct sl_part *p)
+{
+	return (const struct sl_route_status *)p; /* embedded first */
+}
+
 struct sl_compile_report {
-	struct sl_arena arena;
-	const struct sl_route_status *routes; /* sorted by kind, namespace, name */
-	uint32_t n_routes;
+	struct sl_pmap routes; /* struct sl_route_status by key; the same part: nothing changed */
 	struct sl_diags diags; /* warnings about things that no condition can carry */
 };
 
@@ -47,3 +54,19 @@ struct sl_compile_report {
 int sl_compile(const struct sl_model *model, const struct sl_compile_opts *opts,
 	       struct sl_snapshot **ret, struct sl_compile_report **ret_report);
 struct sl_compile_report *sl_compile_report_free(struct sl_compile_report *r);
+/* Sorted by key: a new array (free()) of borrowed pointers. Returns 0 or -ENOMEM. */
+int sl_compile_report_list(const struct sl_compile_report *r, const struct sl_route_status ***ret,
+			   size_t *ret_n);
+
+/*
+ * The same with a memory: what the last run made is shared by the next, which costs what changed in
+ * between and not the model. After -ENOMEM the next run makes everything anew. Thread: control.
+ */
+struct sl_compiler;
+int sl_compiler_new(struct sl_compiler **ret);
+/* Accepts NULL, returns NULL. */
+struct sl_compiler *sl_compiler_free(struct sl_compiler *c);
+/* As sl_compile(). The model may be another one each time; the one of the last time costs least. */
+int sl_compiler_run(struct sl_compiler *c, const struct sl_model *model,
+		    const struct sl_compile_opts *opts, struct sl_snapshot **ret,
+		    struct sl_compile_report **ret_report);

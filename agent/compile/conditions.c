@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What became of each parentRef of each route, as status conditions. */
 #include <errno.h>
+#include "base/alloc.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "compile/work.h"
 
 enum { MAX_LISTED = 8, MAX_CONDITIONS = 3 };
 
-static int condition_set(struct work *w, struct sl_condition *c, const char *type,
+static int condition_set(struct sl_route_status *st, struct sl_condition *c, const char *type,
 			 const char *status, const char *reason, struct sl_str message)
 {
 	c->type = sl_str_from(type); /* literals: they outlive the report */
 	c->status = sl_str_from(status);
 	c->reason = sl_str_from(reason);
-	return sl_arena_str(&w->report->arena, message, &c->message);
+	return sl_arena_str(&st->arena, message, &c->message);
 }
 
 /* "; " between pieces, "; and N more" instead of those over the limit. */
@@ -69,38 +70,38 @@ static const char *first_reason(const struct route_work *rw)
 	return "UnsupportedValue";
 }
 
-static int accepted(struct work *w, const struct route_work *rw, const struct parent_work *p,
+static int accepted(struct sl_route_status *st, const struct route_work *rw, const struct parent_work *p,
 		    struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	int r;
 
 	if (p->reason)
-		return condition_set(w, c, "Accepted", "False", p->reason, p->message);
+		return condition_set(st, c, "Accepted", "False", p->reason, p->message);
 	if (rw->n_usable)
-		return condition_set(w, c, "Accepted", "True", "Accepted", p->message);
+		return condition_set(st, c, "Accepted", "True", "Accepted", p->message);
 	r = sl_buf_printf(&text, "No rule can be used, so requests get 500: ");
 	if (!r)
 		r = describe_rules(&text, rw);
 	return r ? r
-		 : condition_set(w, c, "Accepted", "False", first_reason(rw), sl_buf_str(&text));
+		 : condition_set(st, c, "Accepted", "False", first_reason(rw), sl_buf_str(&text));
 }
 
-static int resolved_refs(struct work *w, const struct route_work *rw, struct sl_condition *c)
+static int resolved_refs(struct sl_route_status *st, const struct route_work *rw, struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	int r;
 
 	if (!rw->unresolved.n)
-		return condition_set(w, c, "ResolvedRefs", "True", "ResolvedRefs",
+		return condition_set(st, c, "ResolvedRefs", "True", "ResolvedRefs",
 				     SL_STR("All references are resolved"));
 	r = describe_refs(&text, &rw->unresolved);
 	return r ? r
-		 : condition_set(w, c, "ResolvedRefs", "False", rw->unresolved.first->reason,
+		 : condition_set(st, c, "ResolvedRefs", "False", rw->unresolved.first->reason,
 				 sl_buf_str(&text));
 }
 
-static int partially_invalid(struct work *w, const struct route_work *rw, struct sl_condition *c)
+static int partially_invalid(struct sl_route_status *st, const struct route_work *rw, struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	uint32_t n = rw->route->n_rules - rw->n_usable;
@@ -109,65 +110,104 @@ static int partially_invalid(struct work *w, const struct route_work *rw, struct
 	if (!r)
 		r = describe_rules(&text, rw);
 	return r ? r
-		 : condition_set(w, c, "PartiallyInvalid", "True", "UnsupportedValue",
+		 : condition_set(st, c, "PartiallyInvalid", "True", "UnsupportedValue",
 				 sl_buf_str(&text));
 }
 
-static int parent_status(struct work *w, const struct route_work *rw, const struct parent_work *p,
+static int parent_status(struct sl_route_status *st, const struct route_work *rw, const struct parent_work *p,
 			 struct sl_parent_status *ret)
 {
 	struct sl_condition *c =
-		sl_arena_new_n(&w->report->arena, struct sl_condition, MAX_CONDITIONS);
+		sl_arena_new_n(&st->arena, struct sl_condition, MAX_CONDITIONS);
 	int r;
 
 	if (!c)
 		return -ENOMEM;
 	ret->conditions = c;
-	r = accepted(w, rw, p, &c[ret->n_conditions++]);
+	r = accepted(st, rw, p, &c[ret->n_conditions++]);
 	if (!r)
-		r = resolved_refs(w, rw, &c[ret->n_conditions++]);
+		r = resolved_refs(st, rw, &c[ret->n_conditions++]);
 	if (!r && !p->reason && rw->n_usable && rw->n_usable < rw->route->n_rules)
-		r = partially_invalid(w, rw, &c[ret->n_conditions++]);
+		r = partially_invalid(st, rw, &c[ret->n_conditions++]);
 	return r;
 }
 
-static int route_status(struct work *w, const struct route_work *rw, struct sl_route_status *ret)
+static int status_fill(const struct route_work *rw, struct sl_route_status *st)
 {
 	const struct sl_httproute *route = rw->route;
-	struct sl_parent_status *out = sl_arena_new_n(&w->report->arena, struct sl_parent_status,
-						      route->n_parent_refs + 1);
+	struct sl_parent_status *out =
+		sl_arena_new_n(&st->arena, struct sl_parent_status, route->n_parent_refs + 1);
 
-	if (!out)
+	if (!out || sl_arena_printf(&st->arena, &st->key, "HTTPRoute/%.*s",
+				    SL_STR_ARG(route->object.key)))
 		return -ENOMEM;
-	ret->parents = out;
+	st->route = sl_object_ref((struct sl_object *)&route->object);
+	st->parents = out;
 	for (uint32_t i = 0; i < route->n_parent_refs; i++) {
 		int r;
 
 		if (!rw->parents[i].ours)
 			continue;
-		out[ret->n_parents].ref = &route->parent_refs[i];
-		r = parent_status(w, rw, &rw->parents[i], &out[ret->n_parents++]);
+		out[st->n_parents].ref = &route->parent_refs[i];
+		r = parent_status(st, rw, &rw->parents[i], &out[st->n_parents++]);
 		if (r)
 			return r;
 	}
 	return 0;
 }
 
-int conditions_build(struct work *w)
+static void status_free(struct sl_part *p)
 {
-	struct sl_route_status *out =
-		sl_arena_new_n(&w->report->arena, struct sl_route_status, w->n_routes + 1);
+	struct sl_route_status *st = (struct sl_route_status *)p;
 
-	if (!out)
-		return -ENOMEM;
-	w->report->routes = out;
-	for (uint32_t i = 0; i < w->n_routes; i++) {
-		int r = route_status(w, &w->routes[i], &out[i]);
+	(void)sl_object_unref((struct sl_object *)st->route); /* always NULL */
+	sl_arena_deinit(&st->arena);
+	free(st);
+}
 
-		if (r)
-			return r;
-		out[i].route = sl_object_ref((struct sl_object *)&w->routes[i].route->object);
-		w->report->n_routes++;
+static bool same_condition(const struct sl_condition *a, const struct sl_condition *b)
+{
+	return sl_str_eq(a->type, b->type) && sl_str_eq(a->status, b->status) &&
+	       sl_str_eq(a->reason, b->reason) && sl_str_eq(a->message, b->message);
+}
+
+/* A route that was only looked at again: nobody need hear of it. */
+static bool same_status(const struct sl_route_status *a, const struct sl_route_status *b)
+{
+	if (!a || a->route != b->route || a->n_parents != b->n_parents)
+		return false;
+	for (uint32_t i = 0; i < a->n_parents; i++) {
+		if (a->parents[i].ref != b->parents[i].ref ||
+		    a->parents[i].n_conditions != b->parents[i].n_conditions)
+			return false;
+		for (uint32_t j = 0; j < a->parents[i].n_conditions; j++) {
+			if (!same_condition(&a->parents[i].conditions[j],
+					    &b->parents[i].conditions[j]))
+				return false;
+		}
 	}
+	return true;
+}
+
+int status_build(struct sl_compiler *c, struct route_node *n)
+{
+	struct sl_route_status *st = sl_new(struct sl_route_status);
+	int r;
+
+	if (!st)
+		return -ENOMEM;
+	sl_part_init(&st->part, status_free);
+	r = status_fill(n->work, st);
+	if (r || same_status(n->status, st)) {
+		sl_part_unref(&st->part);
+		return r;
+	}
+	r = sl_pmap_put(&c->statuses, st->key, &st->part);
+	if (r) {
+		sl_part_unref(&st->part);
+		return r;
+	}
+	sl_part_unref(n->status ? &n->status->part : NULL);
+	n->status = st;
 	return 0;
 }

@@ -12,7 +12,7 @@ struct sl_str prefix_strip(struct sl_str s)
 
 /* ---- checks: what the decoder lets through ---- */
 
-static int filter_check(struct work *w, const struct sl_filter_spec *f, struct sl_str field,
+static int filter_check(struct route_work *rw, const struct sl_filter_spec *f, struct sl_str field,
 			const struct sl_rule_error **error, bool *ret_unresolved)
 {
 	if (f->type != SL_FILTER_UNSUPPORTED)
@@ -21,19 +21,19 @@ static int filter_check(struct work *w, const struct sl_filter_spec *f, struct s
 		*ret_unresolved = true;
 		return 0;
 	}
-	return rule_fail(w, error, "UnsupportedValue", field,
+	return rule_fail(rw, error, "UnsupportedValue", field,
 			 "filter type \"%.*s\" is not supported", SL_STR_ARG(f->type_name));
 }
 
-int filters_check(struct work *w, const struct sl_filter_spec *specs, uint32_t n,
+int filters_check(struct route_work *rw, const struct sl_filter_spec *specs, uint32_t n,
 		  struct sl_str field, const struct sl_rule_error **error, bool *ret_unresolved)
 {
 	for (uint32_t i = 0; i < n && !*error; i++) {
 		struct sl_str at;
-		int r = sl_arena_printf(&w->tmp, &at, "%.*s.filters[%u]", SL_STR_ARG(field), i);
+		int r = sl_arena_printf(&rw->arena, &at, "%.*s.filters[%u]", SL_STR_ARG(field), i);
 
 		if (!r)
-			r = filter_check(w, &specs[i], at, error, ret_unresolved);
+			r = filter_check(rw, &specs[i], at, error, ret_unresolved);
 		if (r)
 			return r;
 	}

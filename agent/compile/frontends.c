@@ -1,157 +1,217 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Virtual addresses to frontends, and addresses and uids to Pods. */
+/* Ports to frontends, virtual addresses to ports, and what of it the BPF maps shall hold: the
+ * addresses of routed Services and nothing else. */
 #include <errno.h>
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "compile/work.h"
 
-static int consumers_build(struct sl_arena *a, const struct port_work *port, struct sl_frontend *f)
+/* ---- frontends ---- */
+
+void port_touch(struct sl_compiler *c, struct port_node *port)
 {
-	struct sl_consumer_group *out =
-		sl_arena_new_n(a, struct sl_consumer_group, port->n_consumers + 1);
-
-	if (!out)
-		return -ENOMEM;
-	/* Groups were made in the order of namespaces. */
-	for (const struct group_work *g = port->consumers; g; g = g->next) {
-		struct sl_consumer_group *c = &out[f->n_consumers++];
-
-		c->table = g->table;
-		if (sl_arena_str(a, g->namespace, &c->namespace))
-			return -ENOMEM;
-	}
-	f->consumers = out;
-	return 0;
+	if (sl_list_empty(&port->changed))
+		sl_list_append(&c->changed_ports, &port->changed);
 }
 
-static int frontend_fill(struct work *w, const struct service_work *s, const struct port_work *port,
-			 struct sl_frontend *f)
+int port_claim(struct sl_compiler *c, struct port_node *port)
 {
-	struct sl_arena *a = &w->snap->arena;
+	const struct service_node *s = port->service;
+	const struct sl_service *service = s->service;
 
-	if (sl_arena_str(a, port->key, &f->key) ||
-	    sl_arena_str(a, s->service->object.meta.namespace, &f->namespace))
-		return -ENOMEM;
-	f->port = port->port->port;
-	f->app_protocol = port->app_protocol;
-	f->producer = port->producer ? port->producer->table : NULL;
-	f->routed = port->producer || port->consumers;
-	return consumers_build(a, port, f);
-}
-
-static int frontend_publish(struct work *w, const struct service_work *s, struct sl_frontend *f,
-			    const struct sl_addr *ip)
-{
-	struct sl_addr *vip = sl_arena_new(&w->snap->arena, struct sl_addr);
-	const struct sl_frontend *other;
-	char text[SL_ADDR_TEXT];
-
-	if (!vip)
-		return -ENOMEM;
-	*vip = *ip;
-	vip->port = f->port;
-	other = sl_map_get(&w->snap->frontends, SL_KEY(vip));
-	if (other) {
-		warn(w, &s->service->object, SL_STR("spec.clusterIPs"),
-		     "%s already belongs to Service %.*s: ignoring it here",
-		     sl_addr_format(vip, text), SL_STR_ARG(other->key));
+	if (service->headless || !service->n_cluster_ips)
 		return 0;
-	}
-	return sl_map_put(&w->snap->frontends, SL_KEY(vip), f, NULL);
-}
-
-static int service_frontends(struct work *w, const struct service_work *s)
-{
-	for (uint32_t i = 0; i < s->n_ports; i++) {
-		struct sl_frontend *f = sl_arena_new(&w->snap->arena, struct sl_frontend);
-		int r = f ? frontend_fill(w, s, &s->ports[i], f) : -ENOMEM;
-
-		for (uint32_t j = 0; j < s->service->n_cluster_ips && !r; j++)
-			r = frontend_publish(w, s, f, &s->service->cluster_ips[j]);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-int frontends_build(struct work *w)
-{
-	for (uint32_t i = 0; i < w->n_services; i++) {
-		const struct service_work *s = &w->services[i];
-		int r = s->service->headless || !s->service->n_cluster_ips
-				? 0
-				: service_frontends(w, s);
-
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/* ---- pods ---- */
-
-/* A Pod that has ended keeps its address in its status, while another Pod may have it by now. */
-static bool pod_ended(const struct sl_pod *pod)
-{
-	return sl_str_eqc(pod->phase, "Succeeded") || sl_str_eqc(pod->phase, "Failed");
-}
-
-static int pod_publish_ips(struct work *w, const struct sl_pod *pod, struct sl_pod_ref *ref)
-{
-	for (uint32_t i = 0; i < pod->n_ips; i++) {
-		struct sl_addr *ip = sl_arena_new(&w->snap->arena, struct sl_addr);
-		const struct sl_pod_ref *other;
+	port->claims = sl_new_n(struct claim, service->n_cluster_ips);
+	if (!port->claims)
+		return -ENOMEM;
+	port_touch(c, port);
+	for (uint32_t i = 0; i < service->n_cluster_ips; i++) {
+		struct claim *claim = &port->claims[port->n_claims];
+		struct sl_addr vip = service->cluster_ips[i];
 		int r;
 
-		if (!ip)
-			return -ENOMEM;
-		*ip = pod->ips[i];
-		other = sl_map_get(&w->snap->pods_by_ip, SL_KEY(&ip->ip));
-		if (other && other != ref) {
-			char text[SL_ADDR_TEXT];
+		vip.port = port->port->port;
+		claim->namespace = s->namespace;
+		claim->name = s->name;
+		claim->index = port->index << 16 | i;
+		claim->owner = port;
+		r = claim_make(&c->vips, claim, SL_KEY(&vip));
+		if (r)
+			return r;
+		port->n_claims++;
+	}
+	return 0;
+}
 
-			warn(w, &pod->object, SL_STR("status.podIPs"),
-			     "%s already belongs to Pod %.*s/%.*s: ignoring it here",
-			     sl_addr_format_ip(ip, text), SL_STR_ARG(other->namespace),
-			     SL_STR_ARG(other->name));
-			continue;
-		}
-		r = sl_map_put(&w->snap->pods_by_ip, SL_KEY(&ip->ip), ref, NULL);
+static int consumers_build(const struct port_node *port, struct sl_frontend *f)
+{
+	struct sl_consumer_group *out;
+	uint32_t n = 0;
+
+	sl_list_foreach (it, &port->consumers)
+		n++;
+	out = sl_arena_new_n(&f->arena, struct sl_consumer_group, n + 1);
+	if (!out)
+		return -ENOMEM;
+	f->consumers = out;
+	sl_list_foreach (it, &port->consumers) {
+		const struct group_node *g = sl_container_of(it, struct group_node, node);
+		struct sl_consumer_group *to = &out[f->n_consumers];
+
+		if (sl_arena_str(&f->arena, g->namespace, &to->namespace))
+			return -ENOMEM;
+		to->table = g->table;
+		sl_part_ref(&g->table->part);
+		f->n_consumers++;
+	}
+	return 0;
+}
+
+static int frontend_fill(const struct port_node *port, struct sl_frontend *f)
+{
+	const struct sl_service *service = port->service->service;
+	struct sl_addr *vips =
+		sl_arena_new_n(&f->arena, struct sl_addr, service->n_cluster_ips + 1);
+
+	if (!vips || sl_arena_str(&f->arena, port->key, &f->key) ||
+	    sl_arena_str(&f->arena, port->service->namespace, &f->namespace))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < service->n_cluster_ips; i++) {
+		vips[i] = service->cluster_ips[i];
+		vips[i].port = port->port->port;
+	}
+	f->vips = vips;
+	f->n_vips = service->n_cluster_ips;
+	f->port = port->port->port;
+	f->app_protocol = port->app_protocol;
+	if (port->producer) {
+		f->producer = port->producer->table;
+		sl_part_ref(&f->producer->part);
+	}
+	f->routed = port->producer || !sl_list_empty(&port->consumers);
+	return consumers_build(port, f);
+}
+
+static int frontend_build(struct sl_compiler *c, struct port_node *port)
+{
+	struct sl_frontend *f;
+	int r = sl_frontend_new(&f);
+
+	if (r)
+		return r;
+	r = frontend_fill(port, f);
+	if (r) {
+		sl_part_unref(&f->part);
+		return r;
+	}
+	sl_part_unref(port->frontend ? &port->frontend->part : NULL);
+	port->frontend = f;
+	for (uint32_t i = 0; i < port->n_claims; i++)
+		claim_touch(&c->vips, &port->claims[i]);
+	return 0;
+}
+
+int frontends_build(struct sl_compiler *c)
+{
+	sl_list_foreach_safe (it, &c->changed_ports) {
+		struct port_node *port = sl_container_of(it, struct port_node, changed);
+		int r = port->claims ? frontend_build(c, port) : 0;
+
+		if (r)
+			return r;
+		sl_list_remove(&port->changed);
+	}
+	return 0;
+}
+
+/* ---- addresses ---- */
+
+static const struct sl_addr *vip_of(const struct sl_frontend *f, const struct claim *claim)
+{
+	return &f->vips[claim->index & 0xffff];
+}
+
+static bool same_plan(const struct sl_plan_service *a, const struct sl_plan_service *b)
+{
+	return a && a->policy == b->policy && sl_str_eq(a->name, b->name) &&
+	       a->n_endpoints == b->n_endpoints &&
+	       (!a->n_endpoints || !memcmp(a->endpoints, b->endpoints,
+					   a->n_endpoints * sizeof(*a->endpoints)));
+}
+
+static int plan_put(struct sl_compiler *c, const struct port_node *port, const struct sl_addr *vip)
+{
+	_cleanup_(sl_freep) struct sl_addr *endpoints = sl_new_n(struct sl_addr, port->n_ready);
+	struct sl_plan_service want = {.vip = *vip,
+				       .policy = port->service->policy,
+				       .name = port->key,
+				       .endpoints = endpoints};
+	bool v4 = sl_addr_is_v4(vip);
+	struct sl_plan_service *ps;
+	int r;
+
+	if (!endpoints)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < port->n_ready; i++) {
+		if (sl_addr_is_v4(&port->ready[i]) == v4)
+			endpoints[want.n_endpoints++] = port->ready[i];
+	}
+	if (same_plan(sl_plan_service_of(sl_pmap_get(&c->plan, SL_KEY(vip))), &want))
+		return 0;
+	r = sl_plan_service_new(&want, &ps);
+	if (r)
+		return r;
+	r = sl_pmap_put(&c->plan, SL_KEY(&ps->vip), &ps->part);
+	sl_part_unref(&ps->part);
+	return r;
+}
+
+static int vip_settle(struct sl_compiler *c, const struct claimed *k)
+{
+	const struct claim *winner = claimed_winner(k);
+	const struct port_node *port = winner ? winner->owner : NULL;
+	const struct sl_addr *vip = port ? vip_of(port->frontend, winner) : NULL;
+	int r = 0;
+
+	if (!port)
+		r = sl_pmap_del(&c->frontends, k->key);
+	else if (sl_pmap_get(&c->frontends, k->key) != &port->frontend->part)
+		r = sl_pmap_put(&c->frontends, SL_KEY(vip), &port->frontend->part);
+	if (r)
+		return r;
+	return port && port->frontend->routed ? plan_put(c, port, vip)
+					      : sl_pmap_del(&c->plan, k->key);
+}
+
+int vips_settle(struct sl_compiler *c)
+{
+	struct claimed *k;
+
+	while ((k = contest_next(&c->vips))) {
+		int r = vip_settle(c, k);
+
+		contest_settle(&c->vips, k);
 		if (r)
 			return r;
 	}
 	return 0;
 }
 
-static int pod_publish(struct work *w, const struct sl_pod *pod)
+int vips_warn(struct sl_compiler *c, struct sl_diags *diags)
 {
-	struct sl_arena *a = &w->snap->arena;
-	struct sl_pod_ref *ref = sl_arena_new(a, struct sl_pod_ref);
-	const struct sl_meta *meta = &pod->object.meta;
-	struct sl_str uid;
-	int r;
-
-	if (!ref || sl_arena_str(a, meta->namespace, &ref->namespace) ||
-	    sl_arena_str(a, meta->name, &ref->name) || sl_arena_str(a, meta->uid, &uid))
-		return -ENOMEM;
-	if (uid.len) {
-		r = sl_map_put(&w->snap->pods_by_uid, uid, ref, NULL);
-		if (r)
-			return r;
-	}
-	return pod->host_network ? 0 : pod_publish_ips(w, pod, ref);
-}
-
-int pods_build(struct work *w)
-{
-	_cleanup_(sl_freep) struct sl_object **pods = NULL;
+	_cleanup_(sl_freep) const struct claim **losers = NULL;
+	char text[SL_ADDR_TEXT];
 	size_t n;
-	int r = sl_model_list(w->model, SL_KIND_POD, &pods, &n);
+	int r = contest_losers(&c->vips, &losers, &n);
 
-	for (size_t i = 0; !r && i < n; i++) {
-		const struct sl_pod *pod = (const struct sl_pod *)pods[i];
+	for (size_t i = 0; i < n && !r; i++) {
+		const struct port_node *port = losers[i]->owner;
+		const struct port_node *winner = claimed_winner(losers[i]->at)->owner;
 
-		if (!pod_ended(pod))
-			r = pod_publish(w, pod);
+		warn(diags, &port->service->service->object, SL_STR("spec.clusterIPs"),
+		     "%s already belongs to Service %.*s: ignoring it here",
+		     sl_addr_format(vip_of(port->frontend, losers[i]), text),
+		     SL_STR_ARG(winner->key));
 	}
 	return r;
 }

@@ -2,13 +2,14 @@
 /* Rules of a route: which are usable, and their form in a route table. */
 #include <errno.h>
 #include <stdarg.h>
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "compile/work.h"
 
-int rule_fail(struct work *w, const struct sl_rule_error **ret_error, const char *reason,
+int rule_fail(struct route_work *rw, const struct sl_rule_error **ret_error, const char *reason,
 	      struct sl_str field, const char *fmt, ...)
 {
-	struct sl_rule_error *error = sl_arena_new(&w->tmp, struct sl_rule_error);
+	struct sl_rule_error *error = sl_arena_new(&rw->arena, struct sl_rule_error);
 	char text[1024];
 	va_list ap;
 
@@ -18,8 +19,8 @@ int rule_fail(struct work *w, const struct sl_rule_error **ret_error, const char
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut when too long */
 	va_end(ap);
 	error->reason = reason;
-	if (sl_arena_str(&w->tmp, field, &error->field) ||
-	    sl_arena_str(&w->tmp, sl_str_from(text), &error->message))
+	if (sl_arena_str(&rw->arena, field, &error->field) ||
+	    sl_arena_str(&rw->arena, sl_str_from(text), &error->message))
 		return -ENOMEM;
 	*ret_error = error;
 	return 0;
@@ -27,26 +28,53 @@ int rule_fail(struct work *w, const struct sl_rule_error **ret_error, const char
 
 /* ---- matches ---- */
 
-/* *ret is borrowed from w->regexes; NULL with *error set when the pattern is bad. */
-static int pattern_check(struct work *w, struct sl_str pattern, struct sl_str field,
-			 const struct sl_rule_error **error, struct sl_regex **ret)
+/* ret->text is pattern's for as long as somebody uses it. */
+static int pattern_new(struct sl_compiler *c, struct sl_str text, struct pattern **ret,
+		       char error[SL_REGEX_ERROR_TEXT])
 {
-	char text[SL_REGEX_ERROR_TEXT];
-	int r;
+	struct pattern *p = sl_calloc(1, sizeof(*p) + text.len);
+	int r = p ? sl_regex_new(text, &p->regex, error) : -ENOMEM;
 
-	*ret = sl_map_get(&w->regexes, pattern);
-	if (*ret)
-		return 0;
-	r = sl_regex_new(pattern, ret, text);
+	if (r) {
+		free(p);
+		return r;
+	}
+	if (text.len)
+		memcpy(p + 1, text.ptr, text.len);
+	p->text = (struct sl_str){(const char *)(p + 1), text.len};
+	r = sl_map_put(&c->patterns, p->text, p, NULL);
+	if (r) {
+		(void)sl_regex_unref(p->regex);
+		free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+/* *ret is borrowed; NULL with *error set when the pattern is bad. */
+static int pattern_check(struct sl_compiler *c, struct route_work *rw, struct sl_str text,
+			 struct sl_str field, const struct sl_rule_error **error,
+			 struct sl_regex **ret)
+{
+	struct pattern_use *use = sl_arena_new(&rw->arena, struct pattern_use);
+	struct pattern *p = sl_map_get(&c->patterns, text);
+	char why[SL_REGEX_ERROR_TEXT];
+	int r = use ? 0 : -ENOMEM;
+
+	if (!r && !p)
+		r = pattern_new(c, text, &p, why);
 	if (r == SL_REGEX_BAD)
-		return rule_fail(w, error, "UnsupportedValue", field,
-				 "not a regular expression: %s", text);
+		return rule_fail(rw, error, "UnsupportedValue", field,
+				 "not a regular expression: %s", why);
 	if (r)
 		return r;
-	r = sl_map_put(&w->regexes, pattern, *ret, NULL);
-	if (r)
-		(void)sl_regex_unref(*ret);
-	return r;
+	p->n_users++;
+	use->pattern = p;
+	use->next = rw->patterns;
+	rw->patterns = use;
+	*ret = p->regex;
+	return 0;
 }
 
 static bool same_name(bool is_header, struct sl_str a, struct sl_str b)
@@ -55,11 +83,12 @@ static bool same_name(bool is_header, struct sl_str a, struct sl_str b)
 }
 
 /* Of several entries of one name only the first counts. */
-static int values_check(struct work *w, const struct sl_name_match *from, uint32_t n,
+static int values_check(struct sl_compiler *c, struct route_work *rw,
+			const struct sl_name_match *from, uint32_t n,
 			bool is_header, struct sl_str field, const struct sl_rule_error **error,
 			struct sl_match_value **ret, uint32_t *ret_n)
 {
-	struct sl_match_value *out = sl_arena_new_n(&w->tmp, struct sl_match_value, n + 1);
+	struct sl_match_value *out = sl_arena_new_n(&rw->arena, struct sl_match_value, n + 1);
 	uint32_t kept = 0;
 
 	if (!out)
@@ -79,10 +108,10 @@ static int values_check(struct work *w, const struct sl_name_match *from, uint32
 		kept++;
 		if (from[i].type != SL_VALUE_REGEX)
 			continue;
-		r = sl_arena_printf(&w->tmp, &at, "%.*s.%s[%u].value", SL_STR_ARG(field),
+		r = sl_arena_printf(&rw->arena, &at, "%.*s.%s[%u].value", SL_STR_ARG(field),
 				    is_header ? "headers" : "queryParams", i);
 		if (!r)
-			r = pattern_check(w, v->value, at, error, &v->regex);
+			r = pattern_check(c, rw, v->value, at, error, &v->regex);
 		if (r)
 			return r;
 	}
@@ -91,7 +120,8 @@ static int values_check(struct work *w, const struct sl_name_match *from, uint32
 	return 0;
 }
 
-static int path_check(struct work *w, const struct sl_route_match *from, struct sl_str field,
+static int path_check(struct sl_compiler *c, struct route_work *rw,
+		      const struct sl_route_match *from, struct sl_str field,
 		      const struct sl_rule_error **error, struct sl_match *ret)
 {
 	struct sl_str at;
@@ -109,44 +139,45 @@ static int path_check(struct work *w, const struct sl_route_match *from, struct 
 		break;
 	}
 	ret->class = SL_MATCH_REGEX;
-	if (sl_arena_printf(&w->tmp, &at, "%.*s.path.value", SL_STR_ARG(field)))
+	if (sl_arena_printf(&rw->arena, &at, "%.*s.path.value", SL_STR_ARG(field)))
 		return -ENOMEM;
-	return pattern_check(w, from->path, at, error, &ret->path_regex);
+	return pattern_check(c, rw, from->path, at, error, &ret->path_regex);
 }
 
-static int match_check(struct work *w, const struct sl_route_match *from, struct sl_str field,
+static int match_check(struct sl_compiler *c, struct route_work *rw,
+		       const struct sl_route_match *from, struct sl_str field,
 		       const struct sl_rule_error **error, struct sl_match *ret)
 {
-	int r = path_check(w, from, field, error, ret);
+	int r = path_check(c, rw, from, field, error, ret);
 
 	if (!r && !*error)
-		r = values_check(w, from->headers, from->n_headers, true, field, error,
+		r = values_check(c, rw, from->headers, from->n_headers, true, field, error,
 				 &ret->headers, &ret->n_headers);
 	if (!r && !*error)
-		r = values_check(w, from->queries, from->n_queries, false, field, error,
+		r = values_check(c, rw, from->queries, from->n_queries, false, field, error,
 				 &ret->queries, &ret->n_queries);
 	if (r || *error || !from->method.len)
 		return r;
 	ret->method = sl_method_from(from->method);
 	if (ret->method == SL_METHOD_OTHER)
-		return rule_fail(w, error, "UnsupportedValue", field,
+		return rule_fail(rw, error, "UnsupportedValue", field,
 				 "method \"%.*s\" is not known", SL_STR_ARG(from->method));
 	return 0;
 }
 
-static int matches_check(struct work *w, struct rule_work *rule, struct sl_str field)
+static int matches_check(struct sl_compiler *c, struct route_work *rw, struct rule_work *rule, struct sl_str field)
 {
 	const struct sl_route_rule *spec = rule->spec;
 
-	rule->matches = sl_arena_new_n(&w->tmp, struct sl_match, spec->n_matches + 1);
+	rule->matches = sl_arena_new_n(&rw->arena, struct sl_match, spec->n_matches + 1);
 	if (!rule->matches)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < spec->n_matches && !rule->error; i++) {
 		struct sl_str at;
-		int r = sl_arena_printf(&w->tmp, &at, "%.*s.matches[%u]", SL_STR_ARG(field), i);
+		int r = sl_arena_printf(&rw->arena, &at, "%.*s.matches[%u]", SL_STR_ARG(field), i);
 
 		if (!r)
-			r = match_check(w, &spec->matches[i], at, &rule->error, &rule->matches[i]);
+			r = match_check(c, rw, &spec->matches[i], at, &rule->error, &rule->matches[i]);
 		if (r)
 			return r;
 	}
@@ -155,38 +186,40 @@ static int matches_check(struct work *w, struct rule_work *rule, struct sl_str f
 
 /* ---- backends ---- */
 
-static int backend_check(struct work *w, struct route_work *rw, struct rule_work *rule, uint32_t i,
-			 struct sl_str field)
+static int backend_check(struct sl_compiler *c, struct route_node *n, struct rule_work *rule,
+			 uint32_t i, struct sl_str field)
 {
+	struct route_work *rw = n->work;
 	const struct sl_backend_ref *ref = &rule->spec->backend_refs[i];
 	bool unresolved = false;
-	int r = filters_check(w, ref->filters, ref->n_filters, field, &rule->error, &unresolved);
+	int r = filters_check(rw, ref->filters, ref->n_filters, field, &rule->error, &unresolved);
 
 	if (r || rule->error)
 		return r;
-	r = backend_resolve(w, rw, ref, field, &rule->backends[i]);
+	r = backend_resolve(c, n, ref, field, &rule->backends[i]);
 	if (r || !unresolved)
 		return r;
 	rule->backends[i].state = SL_BACKEND_INVALID;
-	return note_add(w, &rw->unresolved, "InvalidKind",
+	return note_add(rw, "InvalidKind",
 			"%.*s: a filter of type ExtensionRef refers to nothing known",
 			SL_STR_ARG(field));
 }
 
-static int backends_check(struct work *w, struct route_work *rw, struct rule_work *rule,
+static int backends_check(struct sl_compiler *c, struct route_node *node, struct rule_work *rule,
 			  struct sl_str field)
 {
+	struct route_work *rw = node->work;
 	uint32_t n = rule->spec->n_backend_refs;
 
-	rule->backends = sl_arena_new_n(&w->tmp, struct backend_work, n + 1);
+	rule->backends = sl_arena_new_n(&rw->arena, struct backend_work, n + 1);
 	if (!rule->backends)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n && !rule->error; i++) {
 		struct sl_str at;
-		int r = sl_arena_printf(&w->tmp, &at, "%.*s.backendRefs[%u]", SL_STR_ARG(field), i);
+		int r = sl_arena_printf(&rw->arena, &at, "%.*s.backendRefs[%u]", SL_STR_ARG(field), i);
 
 		if (!r)
-			r = backend_check(w, rw, rule, i, at);
+			r = backend_check(c, node, rule, i, at);
 		if (r)
 			return r;
 	}
@@ -223,35 +256,37 @@ static bool blames_extension(const struct sl_route_rule *spec)
 	       sl_str_eq(sl_str_skip(field, field.len - end.len), end);
 }
 
-static int rule_check(struct work *w, struct route_work *rw, struct rule_work *rule)
+static int rule_check(struct sl_compiler *c, struct route_node *n, struct rule_work *rule)
 {
+	struct route_work *rw = n->work;
 	const struct sl_route_rule *spec = rule->spec;
 	struct sl_str field;
-	int r = sl_arena_printf(&w->tmp, &field, "spec.rules[%u]", rule->index);
+	int r = sl_arena_printf(&rw->arena, &field, "spec.rules[%u]", rule->index);
 
 	rule->unresolved_filter = spec->error && blames_extension(spec);
 	if (!rule->unresolved_filter)
 		rule->error = spec->error; /* what else the rule says is not certain then */
 	if (!r && !rule->error)
-		r = matches_check(w, rule, field);
+		r = matches_check(c, rw, rule, field);
 	if (!r && !rule->error && !rule->unresolved_filter)
-		r = filters_check(w, spec->filters, spec->n_filters, field, &rule->error,
+		r = filters_check(rw, spec->filters, spec->n_filters, field, &rule->error,
 				  &rule->unresolved_filter);
 	if (!r && !rule->error && !rule->unresolved_filter)
-		r = backends_check(w, rw, rule, field);
+		r = backends_check(c, n, rule, field);
 	if (r || rule->error || !rule->unresolved_filter)
 		return r;
 	return note_add(
-		w, &rw->unresolved, "InvalidKind",
+		rw, "InvalidKind",
 		"%.*s: a filter of type ExtensionRef refers to nothing known: requests get 500",
 		SL_STR_ARG(field));
 }
 
-int rules_check(struct work *w, struct route_work *rw)
+int rules_check(struct sl_compiler *c, struct route_node *n)
 {
+	struct route_work *rw = n->work;
 	const struct sl_httproute *route = rw->route;
 
-	rw->rules = sl_arena_new_n(&w->tmp, struct rule_work, route->n_rules + 1);
+	rw->rules = sl_arena_new_n(&rw->arena, struct rule_work, route->n_rules + 1);
 	if (!rw->rules)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < route->n_rules; i++) {
@@ -259,7 +294,7 @@ int rules_check(struct work *w, struct route_work *rw)
 
 		rw->rules[i].spec = &route->rules[i];
 		rw->rules[i].index = i;
-		r = rule_check(w, rw, &rw->rules[i]);
+		r = rule_check(c, n, &rw->rules[i]);
 		if (r)
 			return r;
 		rw->n_usable += !rw->rules[i].error;
@@ -270,29 +305,35 @@ int rules_check(struct work *w, struct route_work *rw)
 /* ---- building ---- */
 
 static int values_build(struct sl_arena *a, const struct sl_match_value *from, uint32_t n,
-			struct sl_match_value **ret)
+			struct sl_match_value **ret, uint32_t *ret_n)
 {
 	struct sl_match_value *out = sl_arena_new_n(a, struct sl_match_value, n + 1);
 
 	if (!out)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		out[i] = from[i];
-		if (sl_arena_str(a, from[i].name, &out[i].name) ||
-		    sl_arena_str(a, from[i].value, &out[i].value))
-			return -ENOMEM;
-	}
 	*ret = out;
+	for (uint32_t i = 0; i < n; i++) {
+		struct sl_match_value *v = &out[i];
+
+		if (sl_arena_str(a, from[i].name, &v->name) ||
+		    sl_arena_str(a, from[i].value, &v->value))
+			return -ENOMEM;
+		v->regex = from[i].regex ? sl_regex_ref(from[i].regex) : NULL;
+		*ret_n = i + 1;
+	}
 	return 0;
 }
 
+/* *ret is at all times as far as it goes: its references are given back with it. */
 int match_build(struct sl_arena *a, const struct sl_match *from, struct sl_match *ret)
 {
-	*ret = *from;
-	if (sl_arena_str(a, from->path, &ret->path) ||
-	    values_build(a, from->headers, from->n_headers, &ret->headers))
+	*ret = (struct sl_match){.class = from->class, .method = from->method};
+	if (sl_arena_str(a, from->path, &ret->path))
 		return -ENOMEM;
-	return values_build(a, from->queries, from->n_queries, &ret->queries);
+	ret->path_regex = from->path_regex ? sl_regex_ref(from->path_regex) : NULL;
+	if (values_build(a, from->headers, from->n_headers, &ret->headers, &ret->n_headers))
+		return -ENOMEM;
+	return values_build(a, from->queries, from->n_queries, &ret->queries, &ret->n_queries);
 }
 
 static int backends_build(struct sl_arena *a, const struct rule_work *rule, struct sl_rule *ret)

@@ -1,156 +1,258 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One route table for each group of routes of a Service port. */
+/* Groups of routes at a port, one table each, and what a route adds to it. */
 #include <errno.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "compile/work.h"
 
-/* The routes of a group in order of precedence: a new array (free()). */
-static int group_routes(const struct group_work *g, const struct route_work ***ret)
-{
-	const struct route_work **routes = sl_new_n(const struct route_work *, g->n_routes);
-	uint32_t n = 0;
+/* ---- groups ---- */
 
-	if (!routes)
+static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
+		     struct group_node **ret)
+{
+	struct group_node *g = sl_calloc(1, sizeof(*g) + namespace.len);
+	int r;
+
+	if (!g)
 		return -ENOMEM;
-	for (const struct route_link *l = g->first; l; l = l->next)
-		routes[n++] = l->route;
-	routes_sort(routes, n);
-	*ret = routes;
+	r = sl_match_builder_new(&g->builder);
+	if (r) {
+		free(g);
+		return r;
+	}
+	sl_list_init(&g->node);
+	sl_list_init(&g->changed);
+	g->id = ++c->last_group_id;
+	g->port = port;
+	memcpy(g + 1, namespace.ptr, namespace.len);
+	g->namespace = (struct sl_str){(const char *)(g + 1), namespace.len};
+	*ret = g;
 	return 0;
 }
 
-static void count(const struct route_work **routes, uint32_t n, uint32_t *ret_rules,
-		  uint32_t *ret_matches)
+void group_free(struct group_node *g)
 {
-	*ret_rules = 0;
-	*ret_matches = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		*ret_rules += routes[i]->n_usable;
-		for (uint32_t j = 0; j < routes[i]->route->n_rules; j++) {
-			if (!routes[i]->rules[j].error)
-				*ret_matches += routes[i]->rules[j].spec->n_matches;
-		}
-	}
+	if (g->port->producer == g)
+		g->port->producer = NULL;
+	sl_list_remove(&g->node);
+	sl_list_remove(&g->changed);
+	(void)sl_match_builder_free(g->builder);
+	(void)sl_route_table_unref(g->table);
+	free(g);
 }
 
-static int rule_add(struct work *w, struct sl_route_table *t, const struct route_work *rw,
-		    const struct rule_work *from)
+/* Producer routes live in the Service's namespace and apply to all clients, consumer routes to those
+ * of their own (GEP-1324). */
+static int group_get(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
+		     struct group_node **ret)
 {
-	struct sl_rule *rule = &t->rules[t->n_rules];
-	int r = rule_build(&t->arena, rw, from, rule);
+	struct sl_list *at;
+	int r;
+
+	if (sl_str_eq(namespace, port->service->namespace)) {
+		r = port->producer ? 0 : group_new(c, port, namespace, &port->producer);
+		*ret = port->producer;
+		return r;
+	}
+	for (at = port->consumers.next; at != &port->consumers; at = at->next) {
+		struct group_node *g = sl_container_of(at, struct group_node, node);
+		int order = sl_str_cmp(g->namespace, namespace);
+
+		if (order == 0) {
+			*ret = g;
+			return 0;
+		}
+		if (order > 0)
+			break;
+	}
+	r = group_new(c, port, namespace, ret);
+	if (!r)
+		sl_list_append(at, &(*ret)->node);
+	return r;
+}
+
+static void group_touch(struct sl_compiler *c, struct group_node *g)
+{
+	if (sl_list_empty(&g->changed))
+		sl_list_append(&c->changed_groups, &g->changed);
+}
+
+/* ---- a route in a table ---- */
+
+static struct attachment *attachment_find(const struct route_work *rw, uint64_t group_id)
+{
+	struct attachment *a = rw ? rw->attachments : NULL;
+
+	while (a && a->group_id != group_id)
+		a = a->next;
+	return a;
+}
+
+static bool same_backends(const struct sl_rule *a, const struct sl_rule *b)
+{
+	if (a->index != b->index || a->n_backends != b->n_backends)
+		return false;
+	for (uint32_t i = 0; i < a->n_backends; i++) {
+		if (a->backends[i].weight != b->backends[i].weight ||
+		    !sl_str_eq(a->backends[i].name, b->backends[i].name))
+			return false;
+	}
+	return true;
+}
+
+/* A rule that balances as it did before goes on where it was. */
+static void slot_assign(struct sl_compiler *c, struct attachment *before, struct sl_rule *rule)
+{
+	for (uint32_t i = 0; before && i < before->route->n_rules; i++) {
+		const struct sl_rule *old = &before->route->rules[i];
+
+		if (before->inherited[i] || !same_backends(old, rule))
+			continue;
+		before->inherited[i] = true;
+		rule->id = old->id;
+		rule->wrr_offset = old->wrr_offset;
+		return;
+	}
+	rule->id = ++c->last_rule_id;
+	rule->wrr_offset = sl_slots_take(&c->slots, rule->n_backends);
+}
+
+static uint32_t n_matches(const struct route_work *rw)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < rw->route->n_rules; i++) {
+		if (!rw->rules[i].error)
+			n += rw->rules[i].spec->n_matches;
+	}
+	return n;
+}
+
+static int rule_add(const struct route_work *rw, const struct rule_work *from, struct sl_route *to)
+{
+	struct sl_rule *rule = &to->rules[to->n_rules];
+	int r = rule_build(&to->arena, rw, from, rule);
 
 	if (r)
 		return r;
-	rule->id = w->snap->n_rules++;
-	rule->wrr_offset = w->snap->n_wrr;
-	w->snap->n_wrr += rule->n_backends;
-	t->n_rules++;
-	return 0;
-}
+	to->n_rules++;
+	for (uint32_t i = 0; i < from->spec->n_matches && !r; i++) {
+		struct sl_match *m = &to->matches[to->n_matches++];
 
-/* Rules in order of routes, and their matches unsorted. */
-static int rules_add(struct work *w, struct sl_route_table *t, const struct route_work **routes,
-		     uint32_t n, struct ranked_match *ranked)
-{
-	uint32_t n_ranked = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		if (!routes[i]->n_usable)
-			t->fallback_status = 500; /* its traffic may not go elsewhere unnoticed */
-		for (uint32_t j = 0; j < routes[i]->route->n_rules; j++) {
-			const struct rule_work *rule = &routes[i]->rules[j];
-			int r;
-
-			if (rule->error)
-				continue;
-			for (uint32_t k = 0; k < rule->spec->n_matches; k++)
-				ranked[n_ranked++] =
-					(struct ranked_match){.match = &rule->matches[k],
-							      .route = i,
-							      .rule = j,
-							      .index = k,
-							      .out = t->n_rules};
-			r = rule_add(w, t, routes[i], rule);
-			if (r)
-				return r;
-		}
+		r = match_build(&to->arena, &from->matches[i], m);
+		m->rule = rule;
 	}
-	return 0;
+	return r;
 }
 
-static int index_add(struct sl_route_table *t, const struct ranked_match *ranked, uint32_t n)
+static int route_fill(const struct route_work *rw, struct sl_route *to)
 {
-	struct sl_match *matches = sl_arena_new_n(&t->arena, struct sl_match, n + 1);
+	const struct sl_object *o = &rw->route->object;
 
-	if (!matches)
+	to->created_at = o->meta.created_at;
+	to->rules = sl_arena_new_n(&to->arena, struct sl_rule, rw->n_usable + 1);
+	to->matches = sl_arena_new_n(&to->arena, struct sl_match, n_matches(rw) + 1);
+	if (!to->rules || !to->matches || sl_arena_str(&to->arena, o->key, &to->key))
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		int r = match_build(&t->arena, ranked[i].match, &matches[i]);
+	for (uint32_t i = 0; i < rw->route->n_rules; i++) {
+		int r = rw->rules[i].error ? 0 : rule_add(rw, &rw->rules[i], to);
 
 		if (r)
 			return r;
-		matches[i].rule = &t->rules[ranked[i].out];
 	}
-	return sl_match_index_new(&t->arena, matches, n, &t->index);
+	return sl_route_seal(to);
 }
 
-static int table_fill(struct work *w, const struct group_work *g, struct sl_route_table *t)
+static int attachment_fill(struct sl_compiler *c, struct route_node *n, struct attachment *a)
 {
-	_cleanup_(sl_freep) const struct route_work **routes = NULL;
-	_cleanup_(sl_freep) struct ranked_match *ranked = NULL;
-	uint32_t n_rules, n_matches;
-	int r = group_routes(g, &routes);
+	struct attachment *before = attachment_find(n->before, a->group_id);
+	int r = sl_route_new(&a->route);
 
+	if (!r)
+		r = route_fill(n->work, a->route);
 	if (r)
 		return r;
-	count(routes, g->n_routes, &n_rules, &n_matches);
-	ranked = sl_new_n(struct ranked_match, n_matches + 1);
-	t->rules = sl_arena_new_n(&t->arena, struct sl_rule, n_rules + 1);
-	if (!ranked || !t->rules)
+	a->inherited = sl_arena_new_n(&n->work->arena, bool, a->route->n_rules + 1);
+	if (!a->inherited)
 		return -ENOMEM;
-	t->fallback_status = 404;
-	r = rules_add(w, t, routes, g->n_routes, ranked);
-	if (r)
-		return r;
-	matches_sort(ranked, n_matches);
-	return index_add(t, ranked, n_matches);
+	for (uint32_t i = 0; i < a->route->n_rules; i++)
+		slot_assign(c, before, &a->route->rules[i]);
+	return 0;
 }
 
-static int table_build(struct work *w, struct group_work *g)
+int table_attach(struct sl_compiler *c, struct port_node *port, struct route_node *n)
+{
+	struct route_work *rw = n->work;
+	struct group_node *g = NULL;
+	struct attachment *a;
+	int r = group_get(c, port, n->route->object.meta.namespace, &g);
+
+	if (r)
+		return r;
+	if (attachment_find(rw, g->id))
+		return 0; /* by another parentRef of the same route */
+	a = sl_arena_new(&rw->arena, struct attachment);
+	if (!a)
+		return -ENOMEM;
+	a->group = g;
+	a->group_id = g->id;
+	a->next = rw->attachments;
+	rw->attachments = a;
+	group_touch(c, g);
+	g->n_routes++;
+	g->n_broken += rw->n_usable == 0;
+	r = attachment_fill(c, n, a);
+	if (r)
+		return r;
+	c->n_rules += a->route->n_rules;
+	return sl_match_builder_add(g->builder, a->route);
+}
+
+int table_detach(struct sl_compiler *c, struct attachment *a, bool broken)
+{
+	a->group->n_routes--;
+	a->group->n_broken -= broken;
+	c->n_rules -= a->route->n_rules;
+	group_touch(c, a->group);
+	return sl_match_builder_remove(a->group->builder, a->route);
+}
+
+/* ---- tables ---- */
+
+static int table_build(struct group_node *g)
 {
 	struct sl_route_table *t;
 	int r = sl_route_table_new(&t);
 
 	if (r)
 		return r;
-	w->snap->tables[w->snap->n_tables++] = t; /* owned from here on, also half-built */
+	r = sl_match_builder_build(g->builder, &t->index);
+	if (r) {
+		(void)sl_route_table_unref(t);
+		return r;
+	}
+	/* Traffic of a route without rules may not go elsewhere unnoticed. */
+	t->fallback_status = g->n_broken ? 500 : 404;
+	(void)sl_route_table_unref(g->table);
 	g->table = t;
-	return table_fill(w, g, t);
+	return 0;
 }
 
-static int port_build(struct work *w, struct port_work *port)
+int groups_build(struct sl_compiler *c)
 {
-	int r = port->producer ? table_build(w, port->producer) : 0;
+	sl_list_foreach_safe (it, &c->changed_groups) {
+		struct group_node *g = sl_container_of(it, struct group_node, changed);
+		int r;
 
-	for (struct group_work *g = port->consumers; g && !r; g = g->next)
-		r = table_build(w, g);
-	return r;
-}
-
-int tables_build(struct work *w)
-{
-	w->snap->tables =
-		sl_arena_new_n(&w->snap->arena, struct sl_route_table *, w->cap_tables + 1);
-	if (!w->snap->tables)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < w->n_services; i++) {
-		for (uint32_t j = 0; j < w->services[i].n_ports; j++) {
-			int r = port_build(w, &w->services[i].ports[j]);
-
-			if (r)
-				return r;
+		port_touch(c, g->port);
+		if (!g->n_routes) {
+			group_free(g);
+			continue;
 		}
+		r = table_build(g);
+		if (r)
+			return r;
+		sl_list_remove(&g->changed);
 	}
 	return 0;
 }

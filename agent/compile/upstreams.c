@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Services and EndpointSlices to upstreams, and backendRefs to their keys. */
+/* What lies behind one port of a Service: its slices' endpoints, together. */
 #include <errno.h>
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "compile/work.h"
-
-struct slice_list {
-	struct slice_list *next;
-	const struct sl_endpointslice *slice;
-};
 
 /* ---- protocols ---- */
 
@@ -48,49 +44,7 @@ bool protocol_routable(enum sl_app_protocol p)
 	return p != SL_APP_OPAQUE && p != SL_APP_H2C;
 }
 
-/* Of a backend: a name with a prefix that nobody here knows is a promise that cannot be kept, a
- * plain word is tolerated (GEP-1911 gives meaning to prefixed values only). */
-static bool protocol_spoken(const struct port_work *port)
-{
-	struct sl_str declared = port->port->app_protocol;
-
-	if (port->app_protocol == SL_APP_UNKNOWN && declared.len &&
-	    memchr(declared.ptr, '/', declared.len))
-		return false;
-	return protocol_routable(port->app_protocol);
-}
-
 /* ---- endpoints ---- */
-
-static int slices_build(struct work *w, struct sl_map *by_service)
-{
-	_cleanup_(sl_freep) struct sl_object **slices = NULL;
-	size_t n;
-	int r = sl_model_list(w->model, SL_KIND_ENDPOINTSLICE, &slices, &n);
-
-	if (r)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		const struct sl_endpointslice *slice = (const struct sl_endpointslice *)slices[i];
-		struct slice_list *link;
-		struct sl_str key;
-
-		if (!slice->service.len)
-			continue;
-		link = sl_arena_new(&w->tmp, struct slice_list);
-		r = sl_arena_printf(&w->tmp, &key, "%.*s/%.*s",
-				    SL_STR_ARG(slice->object.meta.namespace),
-				    SL_STR_ARG(slice->service));
-		if (!link || r)
-			return -ENOMEM;
-		link->slice = slice;
-		link->next = sl_map_get(by_service, key);
-		r = sl_map_put(by_service, key, link, NULL);
-		if (r)
-			return r;
-	}
-	return 0;
-}
 
 /* EndpointSlice ports belong to Service ports by name alone: numbers may differ between slices. */
 static const struct sl_slice_port *slice_port(const struct sl_endpointslice *slice,
@@ -114,7 +68,11 @@ static int endpoint_cmp(const void *a, const void *b)
 		order = (x->addr.port > y->addr.port) - (x->addr.port < y->addr.port);
 	if (!order)
 		order = (int)y->ready - (int)x->ready;
-	return order ? order : sl_str_cmp(x->pod, y->pod);
+	if (!order)
+		order = sl_str_cmp(x->pod, y->pod);
+	if (!order)
+		order = sl_str_cmp(x->node, y->node);
+	return order ? order : sl_str_cmp(x->zone, y->zone);
 }
 
 /* While an endpoint moves from one slice to another it is in both: ready in one is ready. */
@@ -129,44 +87,69 @@ static uint32_t drop_duplicates(struct sl_endpoint *e, uint32_t n)
 	return kept;
 }
 
-/* All endpoints of a port, text borrowed from the slices. */
-static int endpoints_collect(struct work *w, struct port_work *port,
-			     const struct slice_list *slices)
+static uint32_t endpoints_max(const struct port_node *port)
 {
-	const struct sl_slice_port *sp;
 	uint32_t n = 0;
 
-	for (const struct slice_list *l = slices; l; l = l->next) {
-		if (slice_port(l->slice, port->port))
-			n += l->slice->n_endpoints;
-	}
-	if (!n)
-		return 0;
-	port->endpoints = sl_arena_new_n(&w->tmp, struct sl_endpoint, n);
-	if (!port->endpoints)
-		return -ENOMEM;
-	n = 0;
-	for (const struct slice_list *l = slices; l; l = l->next) {
-		sp = slice_port(l->slice, port->port);
-		for (uint32_t i = 0; sp && i < l->slice->n_endpoints; i++) {
-			const struct sl_slice_endpoint *from = &l->slice->endpoints[i];
-			struct sl_endpoint *e = &port->endpoints[n];
+	sl_list_foreach (it, &port->service->slices) {
+		const struct slice_node *slice = sl_container_of(it, struct slice_node, node);
 
-			if (!from->n_addresses)
-				continue;
-			/* Addresses of one endpoint are interchangeable: the first serves. */
-			*e = (struct sl_endpoint){.addr = from->addresses[0],
-						  .pod = from->pod,
-						  .node = from->node,
-						  .zone = from->zone,
-						  .ready = from->ready};
-			e->addr.port = sp->port;
-			n++;
-		}
+		if (slice_port(slice->slice, port->port))
+			n += slice->slice->n_endpoints;
+	}
+	return n;
+}
+
+static uint32_t slice_collect(const struct sl_endpointslice *slice,
+			      const struct sl_service_port *port, struct sl_endpoint *out)
+{
+	const struct sl_slice_port *sp = slice_port(slice, port);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; sp && i < slice->n_endpoints; i++) {
+		const struct sl_slice_endpoint *from = &slice->endpoints[i];
+		struct sl_endpoint *e = &out[n];
+
+		if (!from->n_addresses)
+			continue;
+		/* Addresses of one endpoint are interchangeable: the first serves. */
+		*e = (struct sl_endpoint){.addr = from->addresses[0],
+					  .pod = from->pod,
+					  .node = from->node,
+					  .zone = from->zone,
+					  .ready = from->ready};
+		e->addr.port = sp->port;
+		n++;
+	}
+	return n;
+}
+
+/* Of both families, sorted by address, no duplicates; text borrowed from the slices. */
+struct endpoints {
+	struct sl_endpoint *items;
+	uint32_t n;
+};
+
+static void endpoints_deinit(struct endpoints *e)
+{
+	free(e->items);
+}
+
+static int endpoints_collect(const struct port_node *port, struct endpoints *ret)
+{
+	uint32_t n = 0;
+
+	ret->items = sl_new_n(struct sl_endpoint, endpoints_max(port));
+	if (!ret->items)
+		return -ENOMEM;
+	sl_list_foreach (it, &port->service->slices) {
+		const struct slice_node *slice = sl_container_of(it, struct slice_node, node);
+
+		n += slice_collect(slice->slice, port->port, ret->items + n);
 	}
 	if (n)
-		qsort(port->endpoints, n, sizeof(*port->endpoints), endpoint_cmp);
-	port->n_endpoints = drop_duplicates(port->endpoints, n);
+		qsort(ret->items, n, sizeof(*ret->items), endpoint_cmp);
+	ret->n = drop_duplicates(ret->items, n);
 	return 0;
 }
 
@@ -177,21 +160,21 @@ static bool prefers_v4(const struct sl_service *s)
 
 /* Marks in skip[] the second address of pods that are there in both families: twice in the list is
  * twice the load, and the Service's first family is the one that all its clients have. */
-static int skip_second_family(const struct service_work *s, const struct port_work *port,
+static int skip_second_family(const struct sl_service *service, const struct endpoints *all,
 			      bool *skip)
 {
 	struct sl_map pods = SL_MAP_INIT;
-	bool v4 = prefers_v4(s->service);
+	bool v4 = prefers_v4(service);
 	int r = 0;
 
-	for (uint32_t i = 0; i < port->n_endpoints && !r; i++) {
-		struct sl_endpoint *e = &port->endpoints[i];
+	for (uint32_t i = 0; i < all->n && !r; i++) {
+		struct sl_endpoint *e = &all->items[i];
 
 		if (e->pod.len && sl_addr_is_v4(&e->addr) == v4)
 			r = sl_map_put(&pods, e->pod, e, NULL);
 	}
-	for (uint32_t i = 0; i < port->n_endpoints && !r; i++) {
-		const struct sl_endpoint *e = &port->endpoints[i];
+	for (uint32_t i = 0; i < all->n && !r; i++) {
+		const struct sl_endpoint *e = &all->items[i];
 
 		skip[i] = e->pod.len && sl_addr_is_v4(&e->addr) != v4 && sl_map_get(&pods, e->pod);
 	}
@@ -209,36 +192,60 @@ static int endpoint_copy(struct sl_arena *a, const struct sl_endpoint *from,
 	return 0;
 }
 
-static int upstream_fill(struct work *w, const struct service_work *s, const struct port_work *port,
-			 struct sl_upstream *u)
+static int endpoints_fill(const struct endpoints *all, const bool *skip, struct sl_upstream *u)
 {
-	struct sl_endpoint *out =
-		sl_arena_new_n(&u->arena, struct sl_endpoint, port->n_endpoints + 1);
-	bool *skip = sl_arena_new_n(&w->tmp, bool, port->n_endpoints + 1);
-	const struct sl_meta *meta = &s->service->object.meta;
-	int r;
+	struct sl_endpoint *out = sl_arena_new_n(&u->arena, struct sl_endpoint, all->n + 1);
 
-	if (!out || !skip || sl_arena_str(&u->arena, port->key, &u->key) ||
-	    sl_arena_str(&u->arena, meta->namespace, &u->namespace) ||
-	    sl_arena_str(&u->arena, meta->name, &u->name))
+	if (!out)
 		return -ENOMEM;
-	u->port = port->port->port;
-	u->app_protocol = port->app_protocol;
-	r = skip_second_family(s, port, skip);
-	if (r)
-		return r;
+	u->endpoints = out;
 	for (int ready = 1; ready >= 0; ready--) {
-		for (uint32_t i = 0; i < port->n_endpoints; i++) {
-			if (skip[i] || port->endpoints[i].ready != ready)
+		for (uint32_t i = 0; i < all->n; i++) {
+			int r;
+
+			if (skip[i] || all->items[i].ready != ready)
 				continue;
-			r = endpoint_copy(&u->arena, &port->endpoints[i], &out[u->n_endpoints++]);
+			r = endpoint_copy(&u->arena, &all->items[i], &out[u->n_endpoints++]);
 			if (r)
 				return r;
 		}
 		if (ready)
 			u->n_ready = u->n_endpoints;
 	}
-	u->endpoints = out;
+	return 0;
+}
+
+static int upstream_fill(const struct port_node *port, const struct endpoints *all,
+			 struct sl_upstream *u)
+{
+	_cleanup_(sl_freep) bool *skip = sl_new_n(bool, all->n);
+	int r;
+
+	if (!skip || sl_arena_str(&u->arena, port->key, &u->key) ||
+	    sl_arena_str(&u->arena, port->service->namespace, &u->namespace) ||
+	    sl_arena_str(&u->arena, port->service->name, &u->name))
+		return -ENOMEM;
+	u->port = port->port->port;
+	u->app_protocol = port->app_protocol;
+	r = skip_second_family(port->service->service, all, skip);
+	return r ? r : endpoints_fill(all, skip, u);
+}
+
+/* What the kernel may balance over: a copy of their own. */
+static int ready_keep(struct port_node *port, const struct endpoints *all)
+{
+	struct sl_addr *ready = sl_new_n(struct sl_addr, all->n);
+	uint32_t n = 0;
+
+	if (!ready)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < all->n; i++) {
+		if (all->items[i].ready)
+			ready[n++] = all->items[i].addr;
+	}
+	free(port->ready);
+	port->ready = ready;
+	port->n_ready = n;
 	return 0;
 }
 
@@ -247,153 +254,23 @@ static void upstream_unrefp(struct sl_upstream **u)
 	(void)sl_upstream_unref(*u); /* always NULL */
 }
 
-static int upstream_build(struct work *w, const struct service_work *s,
-			  const struct port_work *port)
+int upstream_build(struct sl_compiler *c, struct port_node *port)
 {
 	_cleanup_(upstream_unrefp) struct sl_upstream *u = NULL;
-	int r = sl_upstream_new(&u);
+	_cleanup_(endpoints_deinit) struct endpoints all = {0};
+	int r = endpoints_collect(port, &all);
 
 	if (!r)
-		r = upstream_fill(w, s, port, u);
+		r = sl_upstream_new(&u);
 	if (!r)
-		r = sl_map_put(&w->snap->upstreams, u->key, u, NULL);
+		r = upstream_fill(port, &all, u);
 	if (!r)
-		(void)sl_take(u); /* the snapshot's now */
-	return r;
-}
-
-/* ---- services ---- */
-
-static int service_build(struct work *w, struct service_work *s, const struct slice_list *slices)
-{
-	const struct sl_service *service = s->service;
-	int r;
-
-	if (service->type == SL_SERVICE_EXTERNALNAME)
-		return 0;
-	s->ports = sl_arena_new_n(&w->tmp, struct port_work, service->n_ports + 1);
-	if (!s->ports)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < service->n_ports; i++) {
-		struct port_work *port = &s->ports[s->n_ports];
-
-		if (service->ports[i].protocol != SL_PROTOCOL_TCP)
-			continue;
-		port->port = &service->ports[i];
-		port->app_protocol = app_protocol_from(port->port->app_protocol);
-		r = sl_arena_printf(&w->tmp, &port->key, "%.*s:%u", SL_STR_ARG(service->object.key),
-				    port->port->port);
-		if (r)
-			return r;
-		if (sl_map_get(&w->snap->upstreams, port->key)) {
-			*port = (struct port_work){0}; /* the same number twice: the first counts */
-			continue;
-		}
-		r = endpoints_collect(w, port, slices);
-		if (!r)
-			r = upstream_build(w, s, port);
-		if (r)
-			return r;
-		s->n_ports++;
-	}
-	return 0;
-}
-
-static void map_deinitp(struct sl_map *m)
-{
-	sl_map_deinit(m);
-}
-
-int services_build(struct work *w)
-{
-	_cleanup_(map_deinitp) struct sl_map slices = SL_MAP_INIT;
-	_cleanup_(sl_freep) struct sl_object **services = NULL;
-	size_t n;
-	int r = slices_build(w, &slices);
-
+		r = ready_keep(port, &all);
 	if (!r)
-		r = sl_model_list(w->model, SL_KIND_SERVICE, &services, &n);
+		r = sl_pmap_put(&c->upstreams, u->key, &u->part);
 	if (r)
 		return r;
-	w->services = sl_arena_new_n(&w->tmp, struct service_work, n + 1);
-	if (!w->services)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		struct service_work *s = &w->services[w->n_services++];
-
-		s->service = (const struct sl_service *)services[i];
-		r = sl_map_put(&w->service_by_key, services[i]->key, s, NULL);
-		if (!r)
-			r = service_build(w, s, sl_map_get(&slices, services[i]->key));
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-struct service_work *service_find(const struct work *w, struct sl_str namespace, struct sl_str name)
-{
-	const struct sl_object *o = sl_model_get(w->model, SL_KIND_SERVICE, namespace, name);
-
-	return o ? sl_map_get(&w->service_by_key, o->key) : NULL;
-}
-
-struct port_work *service_port(const struct service_work *s, const struct sl_service_port *port)
-{
-	for (uint32_t i = 0; i < s->n_ports; i++) {
-		if (s->ports[i].port == port)
-			return &s->ports[i];
-	}
-	return NULL;
-}
-
-/* ---- backendRefs ---- */
-
-static const struct port_work *port_by_number(const struct service_work *s, uint16_t number)
-{
-	for (uint32_t i = 0; i < s->n_ports; i++) {
-		if (s->ports[i].port->port == number)
-			return &s->ports[i];
-	}
-	return NULL;
-}
-
-int backend_resolve(struct work *w, struct route_work *rw, const struct sl_backend_ref *ref,
-		    struct sl_str field, struct backend_work *ret)
-{
-	const struct service_work *s;
-	const struct port_work *port;
-
-	ret->state = SL_BACKEND_INVALID;
-	if (sl_arena_printf(&w->tmp, &ret->key, "%.*s/%.*s:%u", SL_STR_ARG(ref->namespace),
-			    SL_STR_ARG(ref->name), ref->port))
-		return -ENOMEM;
-	if (ref->group.len || !sl_str_eqc(ref->kind, "Service"))
-		return note_add(
-			w, &rw->unresolved, "InvalidKind",
-			"%.*s: kind \"%.*s\" of group \"%.*s\" is not supported as a backend",
-			SL_STR_ARG(field), SL_STR_ARG(ref->kind), SL_STR_ARG(ref->group));
-	s = service_find(w, ref->namespace, ref->name);
-	if (!s)
-		return note_add(w, &rw->unresolved, "BackendNotFound",
-				"%.*s: Service %.*s/%.*s does not exist", SL_STR_ARG(field),
-				SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name));
-	if (s->service->type == SL_SERVICE_EXTERNALNAME)
-		return note_add(w, &rw->unresolved, "InvalidKind",
-				"%.*s: Service %.*s is of type ExternalName, which is not "
-				"supported as a backend",
-				SL_STR_ARG(field), SL_STR_ARG(s->service->object.key));
-	port = port_by_number(s, ref->port);
-	if (!port)
-		return note_add(w, &rw->unresolved, "BackendNotFound",
-				"%.*s: Service %.*s has no TCP port %u", SL_STR_ARG(field),
-				SL_STR_ARG(s->service->object.key), ref->port);
-	if (!protocol_spoken(port))
-		return note_add(w, &rw->unresolved, "UnsupportedProtocol",
-				"%.*s: port %u of Service %.*s has appProtocol \"%.*s\", which is "
-				"not spoken to backends of an HTTPRoute",
-				SL_STR_ARG(field), ref->port, SL_STR_ARG(s->service->object.key),
-				SL_STR_ARG(port->port->app_protocol));
-	ret->state = SL_BACKEND_OK;
+	(void)sl_upstream_unref(port->upstream);
+	port->upstream = sl_take(u);
 	return 0;
 }

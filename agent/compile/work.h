@@ -1,15 +1,114 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What one compile run knows between its steps. Everything here lives in work.tmp or borrows from
- * the model, and ends with the run; what stays is copied into the snapshot's parts and the report.
+ * What the compiler knows between its runs, as a graph: slices lie at Services, routes at the Services
+ * that they name (also at those that do not exist), groups of routes at the ports of their parents.
+ * Objects are immutable and counted: the same pointer means that nothing changed.
  *
- * Steps, in order: services (upstreams.c), routes (rules.c, filters.c, upstreams.c, attach.c),
- * tables (tables.c, precedence.c), frontends and pods (frontends.c), plan (plan.c), conditions
- * (conditions.c). All return 0 or -ENOMEM.
+ * A run follows what changed (compile.c): objects (changes.c), routes off (routes.c), Services
+ * (services.c, upstreams.c), routes on (rules.c, filters.c, backends.c, attach.c), tables (tables.c),
+ * addresses (frontends.c, contest.c), pods (pods.c), conditions (conditions.c). All return 0 or -ENOMEM;
+ * after that the whole state is dropped.
  */
+#include "base/list.h"
 #include "compile/compile.h"
+#include "compile/slots.h"
 #include "snapshot/match_index.h"
+
+struct sl_compiler;
+struct route_node;
+struct service_node;
+
+/* ---- who has an address ---- */
+
+/* One object's wish for a key (an address, a uid). */
+struct claim {
+	struct sl_list node; /* of the key's claims, by precedence */
+	struct claimed *at;  /* NULL: not made */
+	struct sl_str namespace, name;
+	uint32_t index; /* among the object's */
+	void *owner;	/* struct port_node or struct pod_node */
+};
+
+struct claimed {
+	struct sl_list claims;
+	struct sl_list changed, conflict; /* in the contest's lists */
+	struct sl_str key;		  /* the bytes follow the struct */
+};
+
+struct contest {
+	struct sl_map by_key;
+	struct sl_list changed;
+	struct sl_list conflicts; /* with more than one claim */
+};
+
+void contest_init(struct contest *t);
+/* The claims are their owners'. */
+void contest_deinit(struct contest *t);
+int claim_make(struct contest *t, struct claim *c, struct sl_str key);
+void claim_drop(struct contest *t, struct claim *c);
+void claim_touch(struct contest *t, struct claim *c);
+/* NULL: nobody. */
+struct claim *claimed_winner(const struct claimed *k);
+/* Takes the next one off the list; NULL at the end. */
+struct claimed *contest_next(struct contest *t);
+/* One without claims goes; call for each that contest_next() gave. */
+void contest_settle(struct contest *t, struct claimed *k);
+/* The losing claims in order of their owners: a new array (free()). */
+int contest_losers(const struct contest *t, const struct claim ***ret, size_t *ret_n);
+
+/* ---- Services ---- */
+
+struct slice_node {
+	struct sl_list node; /* of the Service's slices */
+	struct sl_endpointslice *slice; /* a reference */
+	struct service_node *service;	/* NULL: it names none */
+};
+
+struct service_node {
+	struct sl_str key, namespace, name; /* the bytes follow the struct */
+	struct sl_service *service;	    /* a reference; NULL: does not exist */
+	struct sl_service *built;	    /* what ports are made of; a reference or NULL */
+	struct sl_list slices, dependents;
+	struct port_node *ports; /* TCP only */
+	uint32_t n_ports;
+	enum sl_failure_policy policy;
+	struct sl_list changed;	  /* in the compiler's */
+	bool reshaped;		  /* routes that name it look at it again */
+	bool endpoints_changed;
+	struct sl_list bad_policy; /* in the compiler's, when the annotation is wrong */
+};
+
+/* The routes that make one table. */
+struct group_node {
+	struct sl_list node;	/* of the port's consumers */
+	struct sl_list changed; /* in the compiler's */
+	uint64_t id;		/* never used again */
+	struct port_node *port;
+	struct sl_str namespace; /* of the routes; the bytes follow the struct */
+	uint32_t n_routes, n_broken;
+	struct sl_match_builder *builder;
+	struct sl_route_table *table; /* NULL before the first build */
+};
+
+struct port_node {
+	struct service_node *service;
+	const struct sl_service_port *port;
+	uint32_t index;
+	struct sl_str key; /* the upstream's */
+	enum sl_app_protocol app_protocol;
+	struct sl_upstream *upstream;
+	struct sl_addr *ready; /* addresses of ready endpoints of both families, sorted */
+	uint32_t n_ready;
+	struct group_node *producer; /* NULL: none */
+	struct sl_list consumers;    /* by namespace */
+	struct sl_frontend *frontend; /* NULL: has no address */
+	struct sl_list changed;	      /* in the compiler's: frontend to be made */
+	struct claim *claims;	      /* one per address */
+	uint32_t n_claims;
+};
+
+/* ---- routes ---- */
 
 /* A list of texts for a message, in order. */
 struct note {
@@ -32,7 +131,7 @@ struct rule_work {
 	uint32_t index;
 	const struct sl_rule_error *error; /* NULL: usable */
 	bool unresolved_filter;	  /* usable, and answers 500: a filter may not be skipped */
-	struct sl_match *matches; /* text borrowed from the route, no rule, no rank */
+	struct sl_match *matches; /* text borrowed from the route, no rule */
 	struct backend_work *backends;
 };
 
@@ -42,112 +141,177 @@ struct parent_work {
 	struct sl_str message;
 };
 
+struct dependency {
+	struct sl_list node; /* of the Service's dependents */
+	struct dependency *next;
+	struct service_node *service;
+	struct route_node *route;
+};
+
+/* A route in a table. */
+struct attachment {
+	struct attachment *next;
+	struct group_node *group;
+	uint64_t group_id;
+	struct sl_route *route; /* a reference */
+	bool *inherited;	/* by rule: the next version has its slots */
+};
+
+struct pattern {
+	struct sl_str text; /* the bytes follow the struct */
+	struct sl_regex *regex;
+	uint32_t n_users;
+};
+
+struct pattern_use {
+	struct pattern_use *next;
+	struct pattern *pattern;
+};
+
+struct warning {
+	struct warning *next;
+	struct sl_str field, text;
+};
+
+/* One version of a route, checked and attached. */
 struct route_work {
-	const struct sl_httproute *route;
+	struct sl_arena arena; /* of what follows */
+	struct sl_httproute *route; /* a reference */
 	struct rule_work *rules;
 	uint32_t n_usable; /* rules */
 	struct parent_work *parents;
 	struct notes unresolved; /* references */
+	struct dependency *dependencies;
+	struct attachment *attachments;
+	struct pattern_use *patterns;
+	struct warning *warnings, *last_warning;
 };
 
-struct route_link {
-	struct route_link *next;
-	const struct route_work *route;
+struct route_node {
+	struct sl_httproute *route; /* a reference; NULL: gone */
+	struct route_work *work;    /* what is in force; NULL: nothing */
+	struct route_work *before;  /* during a run: the version that it replaces */
+	struct sl_route_status *status;
+	struct sl_list changed; /* in the compiler's */
+	struct sl_list warned;	/* likewise, when it has warnings */
 };
 
-/* The routes that make one table. */
-struct group_work {
-	struct group_work *next;
-	struct sl_str namespace; /* of the routes */
-	struct route_link *first, *last;
-	uint32_t n_routes;
-	const struct sl_route_table *table;
+/* ---- pods ---- */
+
+struct pod_node {
+	struct sl_pod *pod; /* a reference */
+	struct sl_pod_ref *ref; /* NULL: has ended */
+	struct claim *claims; /* one per address */
+	uint32_t n_claims;
+	struct claim uid;
 };
 
-struct port_work {
-	const struct sl_service_port *port;
-	struct sl_str key; /* the upstream's */
-	enum sl_app_protocol app_protocol;
-	struct sl_endpoint *endpoints; /* of both families, sorted by address, no duplicates */
-	uint32_t n_endpoints;
-	struct group_work *producer; /* NULL: none */
-	struct group_work *consumers, *last_consumer;
-	uint32_t n_consumers;
+/* ---- all of it ---- */
+
+struct sl_compiler {
+	struct sl_compile_opts opts;
+	uint64_t model_id, model_generation; /* of the last run; 0: none */
+	struct sl_map services, slices, routes, pods; /* nodes by object key */
+	struct sl_map patterns;			      /* struct pattern by text */
+	struct sl_list changed_services, changed_routes, changed_groups, changed_ports;
+	struct sl_list warned_routes, bad_policies;
+	struct contest vips, pod_ips, pod_uids;
+	struct sl_slots slots;
+	uint64_t last_rule_id, last_group_id;
+	uint32_t n_rules;
+	struct sl_pmap frontends, upstreams, pods_by_ip, pods_by_uid, plan; /* as in the snapshot */
+	struct sl_pmap statuses;					    /* as in the report */
 };
 
-struct service_work {
-	const struct sl_service *service;
-	struct port_work *ports; /* TCP only */
-	uint32_t n_ports;
-};
+/* ---- changes.c ---- */
+int changes_follow(struct sl_compiler *c, const struct sl_model *model);
 
-struct work {
-	const struct sl_model *model;
-	const struct sl_compile_opts *opts;
-	struct sl_snapshot *snap;
-	struct sl_compile_report *report;
-	struct sl_arena tmp;
-	struct service_work *services; /* sorted by namespace and name */
-	uint32_t n_services;
-	struct sl_map service_by_key; /* "namespace/name" -> struct service_work */
-	struct route_work *routes;    /* sorted by namespace and name */
-	uint32_t n_routes;
-	struct sl_map regexes; /* pattern -> struct sl_regex, a reference each */
-	uint32_t cap_tables;
-};
+/* ---- services.c ---- */
+int service_get(struct sl_compiler *c, struct sl_str namespace, struct sl_str name,
+		struct service_node **ret);
+int service_set(struct sl_compiler *c, struct sl_str key, struct sl_service *s);
+int slice_set(struct sl_compiler *c, struct sl_str key, struct sl_endpointslice *s);
+void service_touch(struct sl_compiler *c, struct service_node *s);
+/* Which of the changed ones are of another shape; their routes are touched. */
+void services_compare(struct sl_compiler *c);
+int services_build(struct sl_compiler *c);
+/* Forgets the changed ones that nobody knows any more. */
+void services_settle(struct sl_compiler *c);
+void services_free(struct sl_compiler *c);
+struct port_node *service_port(const struct service_node *s, const struct sl_service_port *port);
+int services_warn(struct sl_compiler *c, struct sl_diags *diags);
 
 /* ---- upstreams.c ---- */
-int services_build(struct work *w);
-struct service_work *service_find(const struct work *w, struct sl_str namespace,
-				  struct sl_str name);
-struct port_work *service_port(const struct service_work *s, const struct sl_service_port *port);
 enum sl_app_protocol app_protocol_from(struct sl_str declared);
 /* Whether the agent can apply an HTTPRoute to requests that arrive in this protocol. */
 bool protocol_routable(enum sl_app_protocol p);
-/* Fills in *ret; what does not resolve is noted in rw->unresolved. */
-int backend_resolve(struct work *w, struct route_work *rw, const struct sl_backend_ref *ref,
+int upstream_build(struct sl_compiler *c, struct port_node *port);
+
+/* ---- routes.c ---- */
+int route_set(struct sl_compiler *c, struct sl_str key, struct sl_httproute *route);
+void route_touch(struct sl_compiler *c, struct route_node *n);
+int routes_detach(struct sl_compiler *c);
+int routes_build(struct sl_compiler *c);
+/* Frees what the changed ones were. */
+void routes_settle(struct sl_compiler *c);
+void routes_free(struct sl_compiler *c);
+/* The node of a Service that the route names: the route is looked at again when it changes. */
+int route_depend(struct sl_compiler *c, struct route_node *n, struct sl_str namespace,
+		 struct sl_str name, struct service_node **ret);
+int note_add(struct route_work *rw, const char *reason, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int route_warn(struct route_work *rw, struct sl_str field, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int routes_warn(struct sl_compiler *c, struct sl_diags *diags);
+
+/* ---- backends.c ---- */
+/* Fills in *ret; what does not resolve is noted. */
+int backend_resolve(struct sl_compiler *c, struct route_node *n, const struct sl_backend_ref *ref,
 		    struct sl_str field, struct backend_work *ret);
 
 /* ---- rules.c ---- */
-int rules_check(struct work *w, struct route_work *rw);
+int rules_check(struct sl_compiler *c, struct route_node *n);
 int rule_build(struct sl_arena *a, const struct route_work *rw, const struct rule_work *rule,
 	       struct sl_rule *ret);
-/* A copy of from for a table of its own. */
+/* A copy of from for a table of its own, with references of its own. */
 int match_build(struct sl_arena *a, const struct sl_match *from, struct sl_match *ret);
-/* *ret_error: in work.tmp. */
-int rule_fail(struct work *w, const struct sl_rule_error **ret_error, const char *reason,
+/* *ret_error: in the route's arena. */
+int rule_fail(struct route_work *rw, const struct sl_rule_error **ret_error, const char *reason,
 	      struct sl_str field, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* ---- filters.c ---- */
 /* Sets *error when the rule cannot be used so, *ret_unresolved when requests may not pass. */
-int filters_check(struct work *w, const struct sl_filter_spec *specs, uint32_t n,
+int filters_check(struct route_work *rw, const struct sl_filter_spec *specs, uint32_t n,
 		  struct sl_str field, const struct sl_rule_error **error, bool *ret_unresolved);
 int filters_build(struct sl_arena *a, const struct sl_route_rule *rule,
 		  const struct sl_filter_spec *specs, uint32_t n, const struct sl_filter **ret);
 /* A path prefix as it counts: without trailing "/". */
 struct sl_str prefix_strip(struct sl_str s);
 
-/* ---- the other steps ---- */
-int route_attach(struct work *w, struct route_work *rw);
-int tables_build(struct work *w);
-int frontends_build(struct work *w);
-int pods_build(struct work *w);
-int plan_build(struct work *w);
-int conditions_build(struct work *w);
+/* ---- attach.c ---- */
+int route_attach(struct sl_compiler *c, struct route_node *n);
 
-/* ---- precedence.c ---- */
-struct ranked_match {
-	const struct sl_match *match;
-	uint32_t route; /* place in the order of routes */
-	uint32_t rule, index;
-	uint32_t out; /* the rule's place in the table */
-};
-/* Oldest first, then by "namespace/name". */
-void routes_sort(const struct route_work **routes, uint32_t n);
-void matches_sort(struct ranked_match *matches, uint32_t n);
+/* ---- tables.c ---- */
+int table_attach(struct sl_compiler *c, struct port_node *port, struct route_node *n);
+int table_detach(struct sl_compiler *c, struct attachment *a, bool broken);
+void group_free(struct group_node *g);
+int groups_build(struct sl_compiler *c);
 
-/* ---- compile.c ---- */
-int note_add(struct work *w, struct notes *notes, const char *reason, const char *fmt, ...)
+/* ---- frontends.c ---- */
+void port_touch(struct sl_compiler *c, struct port_node *port);
+/* Claims the Service's addresses for it. */
+int port_claim(struct sl_compiler *c, struct port_node *port);
+int frontends_build(struct sl_compiler *c);
+int vips_settle(struct sl_compiler *c);
+int vips_warn(struct sl_compiler *c, struct sl_diags *diags);
+void warn(struct sl_diags *diags, const struct sl_object *o, struct sl_str field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-void warn(struct work *w, const struct sl_object *o, struct sl_str field, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+
+/* ---- pods.c ---- */
+int pod_set(struct sl_compiler *c, struct sl_str key, struct sl_pod *pod);
+int pods_settle(struct sl_compiler *c);
+void pods_free(struct sl_compiler *c);
+int pods_warn(struct sl_compiler *c, struct sl_diags *diags);
+
+/* ---- conditions.c ---- */
+int status_build(struct sl_compiler *c, struct route_node *n);

@@ -310,6 +310,7 @@ static void stop(struct sl_control *c)
 		c->workers[i] = sl_worker_free(c->workers[i]);
 	/* Last acks of the workers are inside. */
 	c->mailbox = sl_mailbox_free(c->mailbox);
+	sl_publish_close(c);
 	sl_served_free_all(c);
 	sl_views_close(c);
 	sl_snapshot_unref(c->queued);
@@ -341,6 +342,7 @@ int sl_control_run(const struct sl_options *opts)
 		.signals = SL_WATCH_INIT,
 		.beat = SL_TIMER_INIT(on_beat),
 		.drain = SL_TIMER_INIT(on_drain),
+		.status_due = SL_TIMER_INIT(sl_publish_write_status),
 		.started_ns = sl_clock_now_ns(),
 	};
 	int r;

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "core/state.h"
 
+#define STATUS_PAUSE_NS (250 * SL_NS_PER_MS)
+
 static json_t *problem_json(const struct sl_diag *d)
 {
 	return json_pack("{s:s%, s:i, s:s%, s:s%, s:s%}", "file", d->file.ptr ? d->file.ptr : "",
@@ -54,32 +56,56 @@ static void keep_problems(struct sl_control *c, const struct sl_diags *load,
 	c->problems = now;
 }
 
-static void on_service_failed(void *arg, uint32_t index, int error)
+static void on_service_failed(void *arg, const struct sl_plan_service *s, int error)
 {
-	const struct sl_plan_service *s = &((const struct sl_plan *)arg)->services[index];
 	char vip[SL_ADDR_TEXT];
 
 	sl_error("service cannot be steered service=\"%.*s\" address=%s: %s", SL_STR_ARG(s->name),
 		 sl_addr_format(&s->vip, vip), sl_strerror(error));
 }
 
+/* ---- status ---- */
+
+static void write_status(struct sl_control *c)
+{
+	int r = sl_status_write(c->status, c->opts->status_file);
+
+	if (r)
+		sl_error("cannot write status file=\"%s\": %s", c->opts->status_file, sl_strerror(r));
+	c->status_written_ns = sl_clock_now_ns();
+}
+
+void sl_publish_write_status(struct sl_timer *t)
+{
+	write_status(sl_container_of(t, struct sl_control, status_due));
+}
+
+/* All of it is written each time: at once, but then not again for a while. */
 static void set_status(struct sl_control *c)
 {
 	int r = sl_status_update(c->status, c->publishing_report, time(NULL));
 
-	if (!r && c->opts->status_file)
-		r = sl_status_write(c->status, c->opts->status_file);
 	if (r)
-		sl_error("cannot write status file=\"%s\": %s",
-			 c->opts->status_file ? c->opts->status_file : "", sl_strerror(r));
+		sl_error("cannot keep the routes' status: %s", sl_strerror(r));
+	if (c->opts->status_file)
+		sl_timer_arm(c->loop, &c->status_due, c->status_written_ns + STATUS_PAUSE_NS);
 }
+
+void sl_publish_close(struct sl_control *c)
+{
+	if (c->status_due.loop)
+		write_status(c);
+	sl_timer_cancel(&c->status_due);
+	c->compiler = sl_compiler_free(c->compiler);
+}
+
+/* ---- snapshots ---- */
 
 static void on_published(struct sl_mail *m)
 {
 	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
 	struct sl_control *c = sl_container_of(ack, struct sl_control, publish_ack);
-	int r = sl_datapath_apply(c->datapath, &c->publishing->plan, on_service_failed,
-				  &c->publishing->plan);
+	int r = sl_datapath_apply(c->datapath, &c->publishing->plan, on_service_failed, NULL);
 
 	if (r)
 		sl_error("the kernel's maps do not hold all services: %s", sl_strerror(r));
@@ -87,8 +113,8 @@ static void on_published(struct sl_mail *m)
 	c->snap = sl_take(c->publishing);
 	set_status(c);
 	c->publishing_report = sl_compile_report_free(c->publishing_report);
-	sl_info("configuration in force generation=%llu services=%u routes_rules=%u errors=%zu",
-		(unsigned long long)c->snap->generation, c->snap->plan.n_services, c->snap->n_rules,
+	sl_info("configuration in force generation=%llu services=%zu routes_rules=%u errors=%zu",
+		(unsigned long long)c->snap->generation, c->snap->plan.services.n, c->snap->n_rules,
 		c->n_errors);
 	if (c->queued && !c->draining) {
 		struct sl_snapshot *snap = sl_take(c->queued);
@@ -133,8 +159,10 @@ void sl_publish_model(void *control, const struct sl_model *model,
 				       .generation = c->generation + 1};
 	struct sl_compile_report *compiled = NULL;
 	struct sl_snapshot *snap = NULL;
-	int r = sl_compile(model, &opts, &snap, &compiled);
+	int r = c->compiler ? 0 : sl_compiler_new(&c->compiler);
 
+	if (!r)
+		r = sl_compiler_run(c->compiler, model, &opts, &snap, &compiled);
 	c->model = model; /* the one before has gone */
 	if (r) {
 		sl_error("cannot compile the configuration, the last one stays in force: %s",

@@ -52,6 +52,9 @@ struct sl_control {
 	struct sl_snapshot *snap;     /* in force: workers and kernel have it */
 	struct sl_snapshot *publishing, *queued; /* on its way to the workers; next in line */
 	struct sl_compile_report *publishing_report, *queued_report;
+	struct sl_compiler *compiler; /* NULL before the first load */
+	struct sl_timer status_due;   /* the status file is to be written */
+	uint64_t status_written_ns;
 	struct sl_ack publish_ack;
 	uint64_t generation;
 	json_t *problems;		  /* {"errors":[..],"warnings":[..]} of the newest load */
@@ -76,6 +79,11 @@ void sl_publish_model(void *control, const struct sl_model *model,
 /* Takes both. */
 void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 			 struct sl_compile_report *report);
+
+/* Of status_due. */
+void sl_publish_write_status(struct sl_timer *t);
+/* Writes a status that waits. Call it while the loop is there. */
+void sl_publish_close(struct sl_control *c);
 
 /* served.c: network namespaces. */
 void sl_served_event(void *control, enum sl_netns_event event, struct sl_source *source);

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "core/views.h"
+#include "snapshot/match_index.h"
 
 static void decrefp(json_t **j)
 {
@@ -135,15 +136,27 @@ int sl_view_routes(void *control, const json_t *request, json_t **ret)
 	return 0;
 }
 
+static int route_cmp(const void *a, const void *b)
+{
+	const struct sl_route *x = (*(const struct sl_match *const *)a)->route;
+	const struct sl_route *y = (*(const struct sl_match *const *)b)->route;
+
+	if (x->created_at != y->created_at)
+		return x->created_at < y->created_at ? -1 : 1;
+	return sl_str_cmp(x->key, y->key);
+}
+
 static int add_routes_of(json_t *list, const struct sl_route_table *t)
 {
-	struct sl_str last = SL_STR_NULL;
-	int r = 0;
+	_cleanup_(sl_freep) const struct sl_match **matches = NULL;
+	uint32_t n = 0;
+	int r = t ? sl_match_index_list(t->index, &matches, &n) : 0;
 
-	for (uint32_t i = 0; t && i < t->n_rules; i++) {
-		if (!sl_str_eq(t->rules[i].route, last))
-			r |= json_array_append_new(list, sl_view_str(t->rules[i].route));
-		last = t->rules[i].route;
+	if (n)
+		qsort(matches, n, sizeof(*matches), route_cmp);
+	for (uint32_t i = 0; i < n; i++) {
+		if (i == 0 || matches[i]->route != matches[i - 1]->route)
+			r |= json_array_append_new(list, sl_view_str(matches[i]->rule->route));
 	}
 	return r;
 }
@@ -241,15 +254,18 @@ int sl_view_endpoints(void *control, const json_t *request, json_t **ret)
 {
 	struct sl_control *c = control;
 	_cleanup_(decrefp) json_t *out = json_array();
-	_cleanup_(sl_freep) struct sl_upstream **ups = NULL;
-	struct sl_upstream *up;
-	size_t pos = 0, n = 0;
+	_cleanup_(sl_freep) const struct sl_upstream **ups = NULL;
+	const struct sl_upstream *up;
+	struct sl_pmap_iter it;
+	size_t n = 0;
 	int r = 0;
 
-	ups = sl_new_n(struct sl_upstream *, c->snap ? c->snap->upstreams.n : 0);
+	ups = sl_new_n(const struct sl_upstream *, c->snap ? c->snap->upstreams.n : 0);
 	if (!ups)
 		return -ENOMEM;
-	while (c->snap && (up = sl_map_next(&c->snap->upstreams, &pos, NULL)))
+	if (c->snap)
+		it = sl_pmap_iterate(&c->snap->upstreams);
+	while (c->snap && (up = sl_upstream_of(sl_pmap_next(&it, NULL))))
 		ups[n++] = up;
 	qsort(ups, n, sizeof(*ups), by_key);
 	for (size_t i = 0; i < n && !r; i++)

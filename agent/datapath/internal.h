@@ -38,7 +38,7 @@ struct sl_datapath {
 
 	struct sl_map services; /* what sl_svc and sl_ep hold: struct sl_dp_service by its key */
 	uint32_t next_id;
-	uint64_t round; /* of apply and retract */
+	struct sl_pmap applied; /* the last plan's services, if all of it was; else empty */
 
 	struct ring_buffer *ring;
 	sl_datapath_event_fn event_fn; /* during sl_datapath_events_consume() */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sl_svc and sl_ep follow the plan. A mirror of what they hold makes the difference cheap to find.
+ * sl_svc and sl_ep follow the plan. The plan that was applied last tells what changed, a mirror of
+ * what the maps hold tells what of it is there already, as after a restart.
  * Order within a service: new endpoints, then the service with their number, then what is surplus;
  * the hook at no time sees an index that is not there.
  */
@@ -15,8 +16,7 @@ struct sl_dp_service {
 	struct sl_svc_key key;
 	struct sl_svc_val val;
 	struct sl_ep_val *endpoints; /* val.n_endpoints of them */
-	bool unsure;	/* a write failed in between: the next apply writes everything again */
-	uint64_t round; /* last one that wanted it */
+	bool unsure; /* a write failed in between: the next apply writes everything again */
 };
 
 static struct sl_dp_service *service_free(struct sl_dp_service *s)
@@ -35,6 +35,7 @@ void sl_dp_services_free(struct sl_datapath *dp)
 	while ((s = sl_map_next(&dp->services, &pos, NULL)))
 		service_free(s);
 	sl_map_deinit(&dp->services);
+	sl_pmap_deinit(&dp->applied);
 }
 
 static void key_set(struct sl_svc_key *key, const struct sl_addr *a)
@@ -200,11 +201,8 @@ static int apply_one(struct sl_datapath *dp, const struct sl_plan_service *want)
 	value_set(&val, dp, want);
 	key_set(&key, &want->vip);
 	s = sl_map_get(&dp->services, SL_KEY(&key));
-	if (s && s->round == dp->round)
-		return -EEXIST;
 	is_new = !s;
 	if (s) {
-		s->round = dp->round;
 		val.id = s->val.id;
 		if (service_is(s, &val, want))
 			return 0;
@@ -216,7 +214,6 @@ static int apply_one(struct sl_datapath *dp, const struct sl_plan_service *want)
 		endpoint_set(&endpoints[i], &want->endpoints[i]);
 	r = is_new ? service_new(dp, &key, &s) : 0;
 	if (!r) {
-		s->round = dp->round;
 		if (is_new)
 			s->val.id = val.id = dp->next_id++;
 		r = service_write(dp, s, &val, &endpoints, is_new);
@@ -228,28 +225,75 @@ static int apply_one(struct sl_datapath *dp, const struct sl_plan_service *want)
 	return r;
 }
 
+/* Entries of a plan that are not as they were applied before. */
+struct difference {
+	const struct sl_plan_service **items;
+	size_t n, cap;
+};
+
+static int difference_add(void *arg, struct sl_str key, const struct sl_part *before,
+			  const struct sl_part *after)
+{
+	struct difference *d = arg;
+
+	if (!after)
+		return 0; /* retract takes what went */
+	if (d->n == d->cap) {
+		size_t cap = d->cap ? d->cap * 2 : 8;
+		const struct sl_plan_service **items =
+			sl_reallocarray(d->items, cap, sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		d->items = items;
+		d->cap = cap;
+	}
+	d->items[d->n++] = sl_plan_service_of(after);
+	return 0;
+}
+
+static int vip_cmp(const void *a, const void *b)
+{
+	const struct sl_plan_service *const *x = a, *const *y = b;
+
+	return memcmp(&(*x)->vip, &(*y)->vip, sizeof((*x)->vip));
+}
+
+static int apply_reported(struct sl_datapath *dp, const struct sl_plan_service *s,
+			  sl_datapath_failed_fn failed, void *arg)
+{
+	char vip[SL_ADDR_TEXT];
+	int r = apply_one(dp, s);
+
+	if (!r)
+		return 0;
+	sl_warn("service does not fit into the kernel's maps service=\"%.*s\" vip=%s error=\"%s\"",
+		SL_STR_ARG(s->name), sl_addr_format(&s->vip, vip), sl_strerror(r));
+	if (failed)
+		failed(arg, s, r);
+	return r;
+}
+
 int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 		      sl_datapath_failed_fn failed, void *arg)
 {
-	char vip[SL_ADDR_TEXT];
-	int first = 0;
+	struct difference d = {0};
+	int first = sl_pmap_diff(&dp->applied, &plan->services, difference_add, &d);
 
-	dp->round++;
-	for (uint32_t i = 0; i < plan->n_services; i++) {
-		const struct sl_plan_service *s = &plan->services[i];
-		int r = apply_one(dp, s);
+	/* In the order of addresses: what fits does not depend on chance. */
+	if (d.n)
+		qsort(d.items, d.n, sizeof(*d.items), vip_cmp);
+	for (size_t i = 0; i < d.n; i++) {
+		int r = apply_reported(dp, d.items[i], failed, arg);
 
-		if (!r)
-			continue;
-		if (failed)
-			failed(arg, i, r);
-		else
-			sl_warn("service does not fit into the kernel's maps service=\"%.*s\" "
-				"vip=%s error=\"%s\"",
-				SL_STR_ARG(s->name), sl_addr_format(&s->vip, vip), sl_strerror(r));
 		if (!first)
 			first = r;
 	}
+	free(d.items);
+	/* After a failure the next one looks at everything again. */
+	sl_pmap_deinit(&dp->applied);
+	if (!first)
+		dp->applied = sl_pmap_copy(&plan->services);
 	return first;
 }
 
@@ -264,28 +308,65 @@ static int service_remove(struct sl_datapath *dp, struct sl_dp_service *s)
 	return r;
 }
 
-int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
+static bool is_wanted(const struct sl_plan *plan, const struct sl_dp_service *s)
+{
+	struct sl_addr vip = {.port = s->key.port};
+
+	memcpy(vip.ip, s->key.addr, sizeof(vip.ip));
+	return plan && sl_pmap_get(&plan->services, SL_KEY(&vip));
+}
+
+/* Whatever the mirror holds. */
+static int retract_all(struct sl_datapath *dp, const struct sl_plan *plan)
 {
 	struct sl_dp_service *s;
 	size_t pos = 0;
 	int first = 0;
 
-	dp->round++;
-	for (uint32_t i = 0; plan && i < plan->n_services; i++) {
-		struct sl_svc_key key;
-
-		key_set(&key, &plan->services[i].vip);
-		s = sl_map_get(&dp->services, SL_KEY(&key));
-		if (s)
-			s->round = dp->round;
-	}
 	while ((s = sl_map_next(&dp->services, &pos, NULL))) {
-		int r = s->round == dp->round ? 0 : service_remove(dp, s);
+		int r = is_wanted(plan, s) ? 0 : service_remove(dp, s);
 
 		if (r && !first)
 			first = r;
 	}
 	return first;
+}
+
+static int retract_difference(void *arg, struct sl_str key, const struct sl_part *before,
+			      const struct sl_part *after)
+{
+	struct sl_datapath *dp = arg;
+	struct sl_dp_service *s;
+	struct sl_svc_key k;
+
+	if (after)
+		return 0;
+	key_set(&k, &sl_plan_service_of(before)->vip);
+	s = sl_map_get(&dp->services, SL_KEY(&k));
+	return s ? service_remove(dp, s) : 0;
+}
+
+/* Takes out of applied what the plan does not have. Returns 0 or -ENOMEM. */
+static int applied_trim(void *arg, struct sl_str key, const struct sl_part *before,
+			const struct sl_part *after)
+{
+	return after ? 0 : sl_pmap_del(arg, key);
+}
+
+int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
+{
+	struct sl_pmap before = sl_pmap_copy(&dp->applied);
+	int r;
+
+	if (!plan || !before.n)
+		r = retract_all(dp, plan);
+	else
+		r = sl_pmap_diff(&before, &plan->services, retract_difference, dp);
+	/* The next apply looks at everything again when it is not known what is there. */
+	if (r || !plan || sl_pmap_diff(&before, &plan->services, applied_trim, &dp->applied))
+		sl_pmap_deinit(&dp->applied);
+	sl_pmap_deinit(&before);
+	return r;
 }
 
 /* What an earlier agent left: the endpoints that belong to no service, or to no index of it. */

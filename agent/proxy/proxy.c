@@ -143,7 +143,7 @@ struct sl_proxy *sl_proxy_free(struct sl_proxy *p)
 
 int sl_proxy_set_snapshot(struct sl_proxy *p, struct sl_snapshot *snap)
 {
-	struct sl_config *config = sl_new(struct sl_config);
+	struct sl_config *config = sl_new(struct sl_config), *before;
 	int r;
 
 	if (!config)
@@ -155,11 +155,12 @@ int sl_proxy_set_snapshot(struct sl_proxy *p, struct sl_snapshot *snap)
 	}
 	config->snap = sl_snapshot_ref(snap);
 	config->refs = 1;
-	sl_config_unref(p->config);
+	before = p->config;
 	p->config = config;
 	p->config_generation++;
-	sl_lb_prune(p->lb, snap);
-	sl_pool_prune(p->pool, snap);
+	sl_lb_prune(p->lb, before ? before->snap : NULL, snap);
+	sl_pool_prune(p->pool, before ? before->snap : NULL, snap);
+	sl_config_unref(before);
 	return 0;
 }
 

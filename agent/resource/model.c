@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include "base/alloc.h"
 
 /* Longer than any key that the decoder lets pass (63 + 1 + 253). */
@@ -10,13 +11,60 @@ enum { MAX_KEY = 512 };
 
 int sl_model_new(struct sl_model **ret)
 {
+	static atomic_ullong last_id;
 	struct sl_model *m = sl_new(struct sl_model);
 
 	if (!m)
 		return -ENOMEM;
+	m->id = atomic_fetch_add(&last_id, 1) + 1;
 	*ret = m;
 	return 0;
 }
+
+/* ---- history ---- */
+
+static void history_free(struct sl_model *m)
+{
+	for (size_t i = 0; m->history && i < SL_MODEL_HISTORY; i++)
+		free((char *)m->history[i].key.ptr);
+	free(m->history);
+	m->history = NULL;
+}
+
+/* Counts the change. Without memory for its name the history begins anew. */
+static void remember(struct sl_model *m, enum sl_kind kind, struct sl_str key)
+{
+	struct sl_model_change *c;
+	char *copy = sl_malloc(key.len);
+
+	m->generation++;
+	if (copy && !m->history)
+		m->history = sl_new_n(struct sl_model_change, SL_MODEL_HISTORY);
+	if (!copy || !m->history) {
+		free(copy);
+		m->history_from = m->generation;
+		return;
+	}
+	if (m->generation - m->history_from > SL_MODEL_HISTORY)
+		m->history_from = m->generation - SL_MODEL_HISTORY;
+	memcpy(copy, key.ptr, key.len);
+	c = &m->history[m->generation % SL_MODEL_HISTORY];
+	free((char *)c->key.ptr);
+	*c = (struct sl_model_change){kind, {copy, key.len}};
+}
+
+bool sl_model_knows(const struct sl_model *m, uint64_t generation)
+{
+	return generation >= m->history_from && generation <= m->generation;
+}
+
+const struct sl_model_change *sl_model_change(const struct sl_model *m, uint64_t generation)
+{
+	assert(generation > m->history_from && generation <= m->generation);
+	return &m->history[generation % SL_MODEL_HISTORY];
+}
+
+/* ---- objects ---- */
 
 struct sl_model *sl_model_free(struct sl_model *m)
 {
@@ -30,6 +78,7 @@ struct sl_model *sl_model_free(struct sl_model *m)
 			sl_object_unref(o);
 		sl_map_deinit(&m->by_kind[k]);
 	}
+	history_free(m);
 	free(m);
 	return NULL;
 }
@@ -50,8 +99,8 @@ int sl_model_put(struct sl_model *m, struct sl_object *o)
 	if (r)
 		return r;
 	sl_object_ref(o);
+	remember(m, o->kind, o->key);
 	sl_object_unref(old);
-	m->generation++;
 	return 0;
 }
 
@@ -75,8 +124,8 @@ bool sl_model_remove(struct sl_model *m, enum sl_kind kind, struct sl_str namesp
 	o = sl_map_del(&m->by_kind[kind], make_key(buf, namespace, name));
 	if (!o)
 		return false;
+	remember(m, kind, o->key);
 	sl_object_unref(o);
-	m->generation++;
 	return true;
 }
 
@@ -87,6 +136,12 @@ struct sl_object *sl_model_get(const struct sl_model *m, enum sl_kind kind, stru
 
 	assert(kind < SL_N_KINDS);
 	return sl_map_get(&m->by_kind[kind], make_key(buf, namespace, name));
+}
+
+struct sl_object *sl_model_get_key(const struct sl_model *m, enum sl_kind kind, struct sl_str key)
+{
+	assert(kind < SL_N_KINDS);
+	return sl_map_get(&m->by_kind[kind], key);
 }
 
 static int compare(const void *a, const void *b)

@@ -38,10 +38,10 @@ static bool path_fits(const struct walk *w, const struct sl_match *m, struct sl_
 	return regex_fits(w, m->path_regex, w->path, step);
 }
 
-static int check_value(const struct walk *w, enum value_kind kind, const struct sl_match_value *v,
+static int check_value(const struct walk *w, enum bin_kind kind, const struct sl_match_value *v,
 		       struct sl_explain_step *step)
 {
-	int r = kind == VALUE_HEADER ? match_find_header(w->req, w->arena, v->name, &step->have)
+	int r = kind == BIN_HEADER ? match_find_header(w->req, w->arena, v->name, &step->have)
 				     : match_find_query(w->req, w->arena, v->name, &step->have);
 
 	if (r == -ENOMEM)
@@ -54,7 +54,7 @@ static int check_value(const struct walk *w, enum value_kind kind, const struct 
 	else if (!step->have.ptr)
 		step->have = SL_STR(""); /* there, and empty */
 	step->value = v;
-	step->verdict = kind == VALUE_HEADER ? SL_EXPLAIN_HEADER : SL_EXPLAIN_QUERY;
+	step->verdict = kind == BIN_HEADER ? SL_EXPLAIN_HEADER : SL_EXPLAIN_QUERY;
 	return 0;
 }
 
@@ -69,9 +69,9 @@ static int check_match(const struct walk *w, struct sl_explain_step *step)
 	else if (m->method != SL_METHOD_OTHER && m->method != w->req->method)
 		step->verdict = SL_EXPLAIN_METHOD;
 	for (uint32_t i = 0; i < m->n_headers && !r && step->verdict == SL_EXPLAIN_TAKES; i++)
-		r = check_value(w, VALUE_HEADER, &m->headers[i], step);
+		r = check_value(w, BIN_HEADER, &m->headers[i], step);
 	for (uint32_t i = 0; i < m->n_queries && !r && step->verdict == SL_EXPLAIN_TAKES; i++)
-		r = check_value(w, VALUE_QUERY, &m->queries[i], step);
+		r = check_value(w, BIN_QUERY, &m->queries[i], step);
 	return r;
 }
 
@@ -81,9 +81,11 @@ int sl_route_table_explain(const struct sl_route_table *t, const struct sl_reque
 	_cleanup_(sl_regex_scratch_freep) struct sl_regex_scratch *scratch = NULL;
 	struct walk w = {.req = req, .path = path, .arena = arena};
 	struct sl_explain e = {0};
-	const struct sl_match *matches = sl_match_index_matches(t->index, &e.n_steps);
-	int r = sl_regex_scratch_new(&scratch);
+	_cleanup_(sl_freep) const struct sl_match **matches = NULL;
+	int r = sl_match_index_list(t->index, &matches, &e.n_steps);
 
+	if (!r)
+		r = sl_regex_scratch_new(&scratch);
 	if (r)
 		return r;
 	w.scratch = scratch;
@@ -93,7 +95,7 @@ int sl_route_table_explain(const struct sl_route_table *t, const struct sl_reque
 	if (!e.steps)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < e.n_steps; i++) {
-		e.steps[i].match = &matches[i];
+		e.steps[i].match = matches[i];
 		r = check_match(&w, &e.steps[i]);
 		if (r)
 			return r;
@@ -102,7 +104,7 @@ int sl_route_table_explain(const struct sl_route_table *t, const struct sl_reque
 		if (e.rule)
 			e.steps[i].verdict = SL_EXPLAIN_LATER;
 		else
-			e.rule = matches[i].rule;
+			e.rule = matches[i]->rule;
 	}
 	*ret = e;
 	return 0;

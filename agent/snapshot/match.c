@@ -12,7 +12,8 @@ enum { CACHE_SIZE = 64 };
 /* The value of one header or query name in the request at hand, looked up once. */
 struct cached_value {
 	uint64_t round;
-	uint32_t name_id;
+	uint64_t name_hash;
+	struct sl_str name; /* of the round's table */
 	bool present;
 	struct sl_str value;
 };
@@ -22,7 +23,7 @@ struct sl_match_scratch {
 	uint64_t n_limits_hit;
 	uint64_t round; /* one per request: older cache entries are void */
 	bool failed;	/* out of memory: the answer would be a guess */
-	struct cached_value cache[2][CACHE_SIZE]; /* by value_kind */
+	struct cached_value cache[2][CACHE_SIZE]; /* BIN_HEADER, BIN_QUERY */
 };
 
 struct lookup {
@@ -122,20 +123,22 @@ int match_find_query(const struct sl_request *req, struct sl_arena *arena, struc
 	return -ENOENT;
 }
 
-/* NULL when the request has no such header or parameter. */
-static const struct sl_str *request_value(struct lookup *l, enum value_kind kind, uint32_t name_id,
+/* NULL when the request has no such header or parameter. name_hash: the index's. */
+static const struct sl_str *request_value(struct lookup *l, enum bin_kind kind, uint64_t name_hash,
 					  struct sl_str name)
 {
-	struct cached_value *c = &l->scratch->cache[kind][name_id % CACHE_SIZE];
+	struct cached_value *c = &l->scratch->cache[kind][name_hash % CACHE_SIZE];
 	int r;
 
-	if (c->round != l->scratch->round || c->name_id != name_id) {
-		r = kind == VALUE_HEADER ? match_find_header(l->req, l->arena, name, &c->value)
-					 : match_find_query(l->req, l->arena, name, &c->value);
+	if (c->round != l->scratch->round || c->name_hash != name_hash ||
+	    !sl_str_eq(c->name, name)) {
+		r = kind == BIN_HEADER ? match_find_header(l->req, l->arena, name, &c->value)
+				       : match_find_query(l->req, l->arena, name, &c->value);
 		if (r == -ENOMEM)
 			l->scratch->failed = true;
 		c->round = l->scratch->round;
-		c->name_id = name_id;
+		c->name_hash = name_hash;
+		c->name = name;
 		c->present = r == 0;
 	}
 	return c->present ? &c->value : NULL;
@@ -152,12 +155,12 @@ static bool regex_matches(struct lookup *l, const struct sl_regex *regex, struct
 	return r == SL_REGEX_YES;
 }
 
-static bool values_match(struct lookup *l, enum value_kind kind,
+static bool values_match(struct lookup *l, enum bin_kind kind,
 			 const struct sl_match_value *values, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const struct sl_match_value *want = &values[i];
-		const struct sl_str *have = request_value(l, kind, want->name_id, want->name);
+		const struct sl_str *have = request_value(l, kind, want->name_hash, want->name);
 
 		if (!have || (want->regex ? !regex_matches(l, want->regex, *have)
 					  : !sl_str_eq(want->value, *have)))
@@ -171,8 +174,8 @@ static bool match_applies(struct lookup *l, const struct sl_match *m)
 {
 	if (m->method != SL_METHOD_OTHER && m->method != l->req->method)
 		return false;
-	if (!values_match(l, VALUE_HEADER, m->headers, m->n_headers) ||
-	    !values_match(l, VALUE_QUERY, m->queries, m->n_queries))
+	if (!values_match(l, BIN_HEADER, m->headers, m->n_headers) ||
+	    !values_match(l, BIN_QUERY, m->queries, m->n_queries))
 		return false;
 	return !m->path_regex || regex_matches(l, m->path_regex, l->path);
 }
@@ -182,7 +185,7 @@ static bool match_applies(struct lookup *l, const struct sl_match *m)
 static void try_list(struct lookup *l, const struct match_list *list)
 {
 	for (uint32_t i = 0; i < list->n; i++) {
-		if (l->best && list->items[i]->rank > l->best->rank)
+		if (l->best && sl_match_cmp(list->items[i], l->best) > 0)
 			return;
 		if (match_applies(l, list->items[i])) {
 			l->best = list->items[i];
@@ -191,22 +194,45 @@ static void try_list(struct lookup *l, const struct match_list *list)
 	}
 }
 
+/* The bin of the request's own value. False: there is none. */
+static bool find_bin(struct lookup *l, const struct dimension *d, struct bin_key *key)
+{
+	const char method = (char)l->req->method;
+	const struct sl_str *have;
+
+	switch (d->kind) {
+	case BIN_HEADER:
+	case BIN_QUERY:
+		have = request_value(l, d->kind, d->name_id, d->name);
+		return have && bin_key_set(key, d->kind, d->name_id, *have);
+	case BIN_METHOD:
+		return bin_key_set(key, BIN_METHOD, 0, (struct sl_str){&method, 1});
+	case BIN_HEAD:
+		return d->name_id <= l->path.len &&
+		       bin_key_set(key, BIN_HEAD, d->name_id,
+				   (struct sl_str){l->path.ptr, d->name_id});
+	case BIN_TAIL:
+		return d->name_id <= l->path.len &&
+		       bin_key_set(key, BIN_TAIL, d->name_id,
+				   sl_str_skip(l->path, l->path.len - d->name_id));
+	}
+	return false;
+}
+
 static bool try_bucket(struct lookup *l, const struct bucket *b)
 {
-	if (!b->fan) {
-		try_list(l, &b->list);
-		return l->best;
-	}
-	for (uint32_t i = 0; i < b->fan->n_dimensions; i++) {
-		const struct dimension *d = &b->fan->dimensions[i];
-		const struct sl_str *have = request_value(l, d->kind, d->name_id, d->name);
-		const struct value_node *v =
-			have ? value_find(b->fan, d->kind, d->name_id, *have) : NULL;
+	for (uint32_t i = 0; i < b->n_dimensions; i++) {
+		const struct sl_part *bin;
+		struct bin_key key;
 
-		if (v)
-			try_list(l, &v->list);
+		if (!find_bin(l, &b->dimensions[i], &key))
+			continue;
+		bin = sl_pmap_get(&b->bins, bin_key_str(&key));
+		if (bin)
+			try_list(l, match_list_of(bin));
 	}
-	try_list(l, &b->fan->rest);
+	if (b->rest)
+		try_list(l, b->rest);
 	return l->best;
 }
 
@@ -219,7 +245,7 @@ static void try_prefixes(struct lookup *l, const struct sl_match_index *index)
 		/* Element-wise: the prefix ends where the path does, or before a "/". */
 		if (len > l->path.len || (len < l->path.len && l->path.ptr[len] != '/'))
 			continue;
-		b = bucket_find(&index->prefix, (struct sl_str){l->path.ptr, len});
+		b = bucket_of(sl_pmap_get(&index->prefix, (struct sl_str){l->path.ptr, len}));
 		if (b && try_bucket(l, b))
 			return;
 	}
@@ -237,8 +263,8 @@ const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
 		l.path = SL_STR("/"); /* CONNECT and "OPTIONS *" name the whole server */
 	scratch->round++;
 	scratch->failed = false;
-	exact = bucket_find(&index->exact, l.path);
-	if (!(exact && try_bucket(&l, exact)) && !try_bucket(&l, &index->regex))
+	exact = bucket_of(sl_pmap_get(&index->exact, l.path));
+	if (!(exact && try_bucket(&l, exact)) && !(index->regex && try_bucket(&l, index->regex)))
 		try_prefixes(&l, index);
 	return l.best && !scratch->failed ? l.best->rule : NULL;
 }

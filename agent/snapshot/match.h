@@ -4,8 +4,9 @@
  * Matching of a request to a rule, in the order that the Gateway API sets for HTTPRouteMatch: exact
  * path, regular expression (the API leaves its place open), longest prefix; then method, number of
  * headers, number of query parameters, age of the route, "namespace/name", order of rules.
- * Candidates are found by path, and by header or query value where many share a path, in time that
- * does not grow with the number of rules; regular expressions of paths are tried one by one.
+ * Candidates are found by path, and where many share a path, by header or query value or method, in
+ * time that does not grow with the number of rules. Of regular expressions for paths only those are
+ * run whose literal beginning or end fits.
  */
 #include "http/message.h"
 #include "snapshot/snapshot.h"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The index behind sl_route_table_match(): all matches of a route table, in order of precedence,
- * found by path and, where many share one, by an exact header or query value. Immutable once built.
+ * The index behind sl_route_table_match(): the matches of a table's routes, found by path and, where
+ * many share one, by an exact header or query value, by method, or by the literal ends of a regular
+ * expression. An index is immutable; its builder goes on with it, so that a change of one route
+ * costs that route and what lies next to it, not the table.
  */
 #include "http/message.h"
 #include "snapshot/regex.h"
@@ -16,7 +18,7 @@ struct sl_match_value {
 	struct sl_str name;
 	struct sl_str value;	/* also the text of the pattern */
 	struct sl_regex *regex; /* NULL: equal bytes */
-	uint32_t name_id;	/* the index's: same number, same name */
+	uint64_t name_hash;	/* headers: of the name in lower case */
 };
 
 struct sl_match {
@@ -28,17 +30,41 @@ struct sl_match {
 	struct sl_match_value *headers; /* no two of one name, without case */
 	struct sl_match_value *queries; /* no two of one name */
 	uint32_t n_headers, n_queries;
-	uint32_t rank; /* the index's: place in the order */
+
+	/* By sl_route_seal(): */
+	const struct sl_route *route;
+	uint32_t index;		/* in the route */
+	uint64_t order;		/* lower precedes, within one route's age and name */
+	struct sl_str head, tail; /* REGEX: what every path it matches begins and ends with */
+
+	struct match_bin *bin; /* the builder's; nobody else may look at it */
 };
 
-/*
- * matches: sorted by precedence (class first, prefixes by length first), in the same arena, kept
- * and numbered by the index. Takes a reference of each regular expression. Returns 0 or -ENOMEM (no
- * reference taken then).
- */
-int sl_match_index_new(struct sl_arena *arena, struct sl_match *matches, uint32_t n,
-		       struct sl_match_index **ret);
-/* Gives the references back; memory is the arena's. Accepts NULL. */
-void sl_match_index_deinit(struct sl_match_index *index);
-/* All matches in order, for dumps. */
-const struct sl_match *sl_match_index_matches(const struct sl_match_index *index, uint32_t *ret_n);
+/* Completes a route whose rules and matches are filled in: rules in their order, matches in any
+ * order. Returns 0 or -ENOMEM. */
+int sl_route_seal(struct sl_route *r);
+
+/* <0, 0, >0; two matches of different routes of a table, or of one route, are never equal. */
+int sl_match_cmp(const struct sl_match *a, const struct sl_match *b);
+
+/* Accepts NULL, returns NULL. */
+struct sl_match_index *sl_match_index_free(struct sl_match_index *index);
+/* All matches in order: a new array (free()) of borrowed pointers, for people and tests. Returns 0 or
+ * -ENOMEM. */
+int sl_match_index_list(const struct sl_match_index *index, const struct sl_match ***ret,
+			uint32_t *ret_n);
+
+/* ---- building ---- */
+
+/* Thread: control. After -ENOMEM a builder can only be freed. */
+struct sl_match_builder;
+int sl_match_builder_new(struct sl_match_builder **ret);
+/* Accepts NULL, returns NULL. */
+struct sl_match_builder *sl_match_builder_free(struct sl_match_builder *b);
+/* A sealed route. Its matches belong to one builder at a time. Returns 0 or -ENOMEM. */
+int sl_match_builder_add(struct sl_match_builder *b, struct sl_route *r);
+/* One that was added before the last build. The caller keeps its reference until after the next.
+ * Returns 0 or -ENOMEM. */
+int sl_match_builder_remove(struct sl_match_builder *b, struct sl_route *r);
+/* The index of what is inside. Returns 0 or -ENOMEM. */
+int sl_match_builder_build(struct sl_match_builder *b, struct sl_match_index **ret);

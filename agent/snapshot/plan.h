@@ -5,11 +5,10 @@
  * them while the agent is away. compile writes it as part of the snapshot, datapath brings the BPF
  * maps to it. It holds only Services that have a rule attached: everything else is none of ours.
  *
- * A plan is immutable and borrows everything it points to from its snapshot; whoever uses it holds
- * the snapshot for that long. Thread: any.
+ * A plan is immutable and lives as long as its snapshot, or a copy of its map. Thread: any.
  */
 #include "base/addr.h"
-#include "base/str.h"
+#include "snapshot/pmap.h"
 
 /* What happens to a new connection when the agent cannot take it. */
 enum sl_failure_policy {
@@ -20,7 +19,8 @@ enum sl_failure_policy {
 
 /* One port of one Service address; a dual-stack Service with two ports is four of these. */
 struct sl_plan_service {
-	struct sl_addr vip; /* unique in a plan: of two with the same address the first counts */
+	struct sl_part part;
+	struct sl_addr vip;
 	enum sl_failure_policy policy;
 	struct sl_str name; /* "namespace/name:port", for messages */
 	/* Ready endpoints of the parent Service itself, of the vip's family; may be empty. The
@@ -30,6 +30,13 @@ struct sl_plan_service {
 };
 
 struct sl_plan {
-	const struct sl_plan_service *services;
-	uint32_t n_services;
+	struct sl_pmap services; /* vip -> struct sl_plan_service */
 };
+
+static inline const struct sl_plan_service *sl_plan_service_of(const struct sl_part *p)
+{
+	return (const struct sl_plan_service *)p; /* embedded first */
+}
+
+/* A copy of all it points to in one block, with one reference. Returns 0 or -ENOMEM. */
+int sl_plan_service_new(const struct sl_plan_service *from, struct sl_plan_service **ret);

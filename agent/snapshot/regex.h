@@ -5,7 +5,7 @@
  * ends), bytes not characters, with limits on time and memory, so that no pattern can hold up a
  * worker. A superset of the portable floor that GEP-4359 asks for.
  */
-#include "base/str.h"
+#include "base/arena.h"
 
 struct sl_regex;
 struct sl_regex_scratch;
@@ -19,6 +19,14 @@ int sl_regex_new(struct sl_str pattern, struct sl_regex **ret, char ret_error[SL
 struct sl_regex *sl_regex_ref(struct sl_regex *r);
 /* Accepts NULL, returns NULL. */
 struct sl_regex *sl_regex_unref(struct sl_regex *r);
+
+/*
+ * Texts, possibly empty, that every value which the pattern matches begins and ends with: to tell
+ * without running it that a pattern cannot match. In arena. Returns 0 or -ENOMEM.
+ */
+enum { SL_REGEX_LITERAL_MAX = 64 };
+int sl_regex_literals(struct sl_str pattern, struct sl_arena *arena, struct sl_str *ret_head,
+		      struct sl_str *ret_tail);
 
 /* Per worker: match data, limits and the stack of compiled patterns. */
 int sl_regex_scratch_new(struct sl_regex_scratch **ret);

@@ -6,12 +6,14 @@
 #include "snapshot/match_index.h"
 
 /* First blocks of the arenas: a large cluster has many parts, most of them small. */
-enum { PART_BLOCK_BYTES = 1024, SNAPSHOT_BLOCK_BYTES = 16 * 1024 };
+enum { PART_BLOCK_BYTES = 1024 };
 
-/* True when it was the last reference. */
-static bool drop_ref(atomic_uint *refs)
+static void upstream_free(struct sl_part *p)
 {
-	return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
+	struct sl_upstream *u = (struct sl_upstream *)p;
+
+	sl_arena_deinit(&u->arena);
+	free(u);
 }
 
 int sl_upstream_new(struct sl_upstream **ret)
@@ -20,7 +22,7 @@ int sl_upstream_new(struct sl_upstream **ret)
 
 	if (!u)
 		return -ENOMEM;
-	atomic_init(&u->refs, 1);
+	sl_part_init(&u->part, upstream_free);
 	u->arena = SL_ARENA_INIT(PART_BLOCK_BYTES);
 	*ret = u;
 	return 0;
@@ -28,11 +30,53 @@ int sl_upstream_new(struct sl_upstream **ret)
 
 struct sl_upstream *sl_upstream_unref(struct sl_upstream *u)
 {
-	if (u && drop_ref(&u->refs)) {
-		sl_arena_deinit(&u->arena);
-		free(u);
-	}
+	sl_part_unref(u ? &u->part : NULL);
 	return NULL;
+}
+
+static void values_unref(const struct sl_match_value *values, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		sl_regex_unref(values[i].regex);
+}
+
+static void route_free(struct sl_part *p)
+{
+	struct sl_route *r = (struct sl_route *)p;
+
+	for (uint32_t i = 0; i < r->n_matches; i++) {
+		sl_regex_unref(r->matches[i].path_regex);
+		values_unref(r->matches[i].headers, r->matches[i].n_headers);
+		values_unref(r->matches[i].queries, r->matches[i].n_queries);
+	}
+	sl_arena_deinit(&r->arena);
+	free(r);
+}
+
+int sl_route_new(struct sl_route **ret)
+{
+	struct sl_route *r = sl_new(struct sl_route);
+
+	if (!r)
+		return -ENOMEM;
+	sl_part_init(&r->part, route_free);
+	r->arena = SL_ARENA_INIT(PART_BLOCK_BYTES);
+	*ret = r;
+	return 0;
+}
+
+struct sl_route *sl_route_unref(struct sl_route *r)
+{
+	sl_part_unref(r ? &r->part : NULL);
+	return NULL;
+}
+
+static void table_free(struct sl_part *p)
+{
+	struct sl_route_table *t = (struct sl_route_table *)p;
+
+	sl_match_index_free(t->index);
+	free(t);
 }
 
 int sl_route_table_new(struct sl_route_table **ret)
@@ -41,20 +85,58 @@ int sl_route_table_new(struct sl_route_table **ret)
 
 	if (!t)
 		return -ENOMEM;
-	atomic_init(&t->refs, 1);
-	t->arena = SL_ARENA_INIT(PART_BLOCK_BYTES);
+	sl_part_init(&t->part, table_free);
 	*ret = t;
 	return 0;
 }
 
 struct sl_route_table *sl_route_table_unref(struct sl_route_table *t)
 {
-	if (t && drop_ref(&t->refs)) {
-		sl_match_index_deinit(t->index);
-		sl_arena_deinit(&t->arena);
-		free(t);
-	}
+	sl_part_unref(t ? &t->part : NULL);
 	return NULL;
+}
+
+static void frontend_free(struct sl_part *p)
+{
+	struct sl_frontend *f = (struct sl_frontend *)p;
+
+	sl_part_unref(f->producer ? &f->producer->part : NULL);
+	for (uint32_t i = 0; i < f->n_consumers; i++)
+		sl_part_unref(&f->consumers[i].table->part);
+	sl_arena_deinit(&f->arena);
+	free(f);
+}
+
+int sl_frontend_new(struct sl_frontend **ret)
+{
+	struct sl_frontend *f = sl_new(struct sl_frontend);
+
+	if (!f)
+		return -ENOMEM;
+	sl_part_init(&f->part, frontend_free);
+	f->arena = SL_ARENA_INIT(PART_BLOCK_BYTES);
+	*ret = f;
+	return 0;
+}
+
+static void pod_free(struct sl_part *p)
+{
+	struct sl_pod_ref *pod = (struct sl_pod_ref *)p;
+
+	sl_arena_deinit(&pod->arena);
+	free(pod);
+}
+
+int sl_pod_ref_new(struct sl_pod_ref **ret)
+{
+	struct sl_pod_ref *pod = sl_new(struct sl_pod_ref);
+
+	if (!pod)
+		return -ENOMEM;
+	sl_part_init(&pod->part, pod_free);
+	pod->arena = SL_ARENA_INIT(PART_BLOCK_BYTES);
+	*ret = pod;
+	return 0;
 }
 
 int sl_snapshot_new(struct sl_snapshot **ret)
@@ -64,7 +146,6 @@ int sl_snapshot_new(struct sl_snapshot **ret)
 	if (!s)
 		return -ENOMEM;
 	atomic_init(&s->refs, 1);
-	s->arena = SL_ARENA_INIT(SNAPSHOT_BLOCK_BYTES);
 	*ret = s;
 	return 0;
 }
@@ -77,20 +158,13 @@ struct sl_snapshot *sl_snapshot_ref(struct sl_snapshot *s)
 
 struct sl_snapshot *sl_snapshot_unref(struct sl_snapshot *s)
 {
-	struct sl_upstream *u;
-	size_t pos = 0;
-
-	if (!s || !drop_ref(&s->refs))
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
-	while ((u = sl_map_next(&s->upstreams, &pos, NULL)))
-		sl_upstream_unref(u);
-	for (uint32_t i = 0; i < s->n_tables; i++)
-		sl_route_table_unref(s->tables[i]);
-	sl_map_deinit(&s->frontends);
-	sl_map_deinit(&s->upstreams);
-	sl_map_deinit(&s->pods_by_ip);
-	sl_map_deinit(&s->pods_by_uid);
-	sl_arena_deinit(&s->arena);
+	sl_pmap_deinit(&s->frontends);
+	sl_pmap_deinit(&s->upstreams);
+	sl_pmap_deinit(&s->pods_by_ip);
+	sl_pmap_deinit(&s->pods_by_uid);
+	sl_pmap_deinit(&s->plan.services);
 	free(s);
 	return NULL;
 }
@@ -98,23 +172,23 @@ struct sl_snapshot *sl_snapshot_unref(struct sl_snapshot *s)
 const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s,
 					       const struct sl_addr *vip)
 {
-	return sl_map_get(&s->frontends, SL_KEY(vip));
+	return (const struct sl_frontend *)sl_pmap_get(&s->frontends, SL_KEY(vip));
 }
 
 const struct sl_upstream *sl_snapshot_upstream(const struct sl_snapshot *s, struct sl_str key)
 {
-	return sl_map_get(&s->upstreams, key);
+	return sl_upstream_of(sl_pmap_get(&s->upstreams, key));
 }
 
 const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s,
 					       const struct sl_addr *ip)
 {
-	return sl_map_get(&s->pods_by_ip, SL_KEY(&ip->ip));
+	return (const struct sl_pod_ref *)sl_pmap_get(&s->pods_by_ip, SL_KEY(&ip->ip));
 }
 
 const struct sl_pod_ref *sl_snapshot_pod_by_uid(const struct sl_snapshot *s, struct sl_str uid)
 {
-	return sl_map_get(&s->pods_by_uid, uid);
+	return (const struct sl_pod_ref *)sl_pmap_get(&s->pods_by_uid, uid);
 }
 
 const struct sl_route_table *sl_frontend_table(const struct sl_frontend *f,

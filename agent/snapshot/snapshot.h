@@ -5,17 +5,17 @@
  * compile/, read by workers and the datapath. A stream holds the snapshot that it began with for
  * its rule and filters; an attempt asks the newest one for endpoints.
  *
- * Made of parts with their own reference counts and arenas (route tables, upstreams), so that a
- * later compile can share what did not change.
+ * Made of counted parts (route tables, frontends, upstreams) in persistent maps, so that a later
+ * compile shares what did not change, and two snapshots are compared at the cost of what differs.
  */
-#include <stdatomic.h>
 #include "base/addr.h"
 #include "base/arena.h"
-#include "base/map.h"
 #include "snapshot/filter.h"
 #include "snapshot/plan.h"
+#include "snapshot/pmap.h"
 
-struct sl_match_index; /* match.c */
+struct sl_match;
+struct sl_match_index;
 
 /* What a backendRef resolves to: one port of one Service. */
 enum sl_app_protocol {
@@ -34,7 +34,7 @@ struct sl_endpoint {
 };
 
 struct sl_upstream {
-	atomic_uint refs;
+	struct sl_part part;
 	struct sl_arena arena;
 	struct sl_str key; /* "namespace/name:port", port as the Service port number */
 	struct sl_str namespace, name;
@@ -65,8 +65,11 @@ struct sl_rule {
 	struct sl_str route; /* "HTTPRoute/namespace/name" */
 	struct sl_str name;  /* rule name, else its index as text */
 	uint32_t index;
-	uint32_t id;	     /* dense in the snapshot, < snapshot->n_rules */
-	uint32_t wrr_offset; /* first of n_backends cells in a worker's balancing state, < n_wrr */
+	/* Its place in a worker's balancing state: n_backends cells from wrr_offset on, all below the
+	 * snapshot's n_wrr. A rule keeps place and id for as long as its backends and weights are the
+	 * same; another that gets the place later has another id. */
+	uint32_t wrr_offset;
+	uint64_t id; /* from 1 on, never used again */
 	const struct sl_filter *filters;
 	uint32_t n_filters;
 	bool redirects; /* one of the filters answers: backends are not asked */
@@ -76,13 +79,22 @@ struct sl_rule {
 	uint64_t request_timeout_ns, backend_request_timeout_ns; /* SL_TIMEOUT_NONE: none */
 };
 
+/* What one route adds to one route table. */
+struct sl_route {
+	struct sl_part part;
+	struct sl_arena arena;
+	struct sl_str key;  /* "namespace/name" */
+	int64_t created_at; /* as in struct sl_meta: older routes precede */
+	struct sl_rule *rules; /* the usable ones */
+	uint32_t n_rules;
+	struct sl_match *matches; /* of all rules; a reference of each regular expression */
+	uint32_t n_matches;
+};
+
 /* The rules that apply to one group of clients of one Service port (GEP-1324: the
  * producer routes, or the consumer routes of one namespace). */
 struct sl_route_table {
-	atomic_uint refs;
-	struct sl_arena arena;
-	struct sl_rule *rules;
-	uint32_t n_rules;
+	struct sl_part part;
 	struct sl_match_index *index;
 	/* No rule matches: 404, or 500 when a route without any usable rule is attached. */
 	uint16_t fallback_status;
@@ -95,31 +107,37 @@ struct sl_consumer_group {
 
 /* One port of one routed or unrouted Service, found by its virtual address. */
 struct sl_frontend {
+	struct sl_part part;
+	struct sl_arena arena;
 	struct sl_str key; /* "namespace/name:port", also the key of the Service's own upstream */
 	struct sl_str namespace;
 	uint16_t port;
 	enum sl_app_protocol app_protocol;
 	bool routed;				   /* at least one group has a table */
-	const struct sl_route_table *producer;	   /* NULL: none */
+	const struct sl_route_table *producer;	   /* NULL: none; a reference, as in consumers */
 	const struct sl_consumer_group *consumers; /* sorted by namespace (sl_str_cmp) */
 	uint32_t n_consumers;
+	const struct sl_addr *vips; /* addresses and port: its keys in the snapshot */
+	uint32_t n_vips;
 };
 
 struct sl_pod_ref {
+	struct sl_part part;
+	struct sl_arena arena;
 	struct sl_str namespace, name;
+	struct sl_str uid;	   /* may be empty */
+	const struct sl_addr *ips; /* port 0 */
+	uint32_t n_ips;
 };
 
 struct sl_snapshot {
 	atomic_uint refs;
 	uint64_t generation;
-	struct sl_arena arena;
-	struct sl_map frontends;   /* struct sl_addr (address and port) -> struct sl_frontend */
-	struct sl_map upstreams;   /* key -> struct sl_upstream (a reference each) */
+	struct sl_pmap frontends; /* struct sl_addr (address and port) -> struct sl_frontend */
+	struct sl_pmap upstreams; /* key -> struct sl_upstream */
 	/* 16 address bytes -> struct sl_pod_ref; Pods with a netns of their own that have not ended */
-	struct sl_map pods_by_ip;
-	struct sl_map pods_by_uid; /* uid -> struct sl_pod_ref */
-	struct sl_route_table **tables; /* all tables, a reference each */
-	uint32_t n_tables;
+	struct sl_pmap pods_by_ip;
+	struct sl_pmap pods_by_uid; /* uid -> struct sl_pod_ref */
 	uint32_t n_rules, n_wrr;
 	struct sl_plan plan; /* what the BPF maps shall hold */
 };
@@ -129,8 +147,12 @@ struct sl_snapshot {
  * parts, returns NULL. */
 int sl_upstream_new(struct sl_upstream **ret);
 struct sl_upstream *sl_upstream_unref(struct sl_upstream *u);
+int sl_route_new(struct sl_route **ret);
+struct sl_route *sl_route_unref(struct sl_route *r);
 int sl_route_table_new(struct sl_route_table **ret);
 struct sl_route_table *sl_route_table_unref(struct sl_route_table *t);
+int sl_frontend_new(struct sl_frontend **ret);
+int sl_pod_ref_new(struct sl_pod_ref **ret);
 int sl_snapshot_new(struct sl_snapshot **ret);
 
 /* Thread: any. */
@@ -140,6 +162,11 @@ struct sl_snapshot *sl_snapshot_unref(struct sl_snapshot *s);
 static inline void sl_snapshot_unrefp(struct sl_snapshot **s)
 {
 	(void)sl_snapshot_unref(*s); /* always NULL */
+}
+
+static inline struct sl_upstream *sl_upstream_of(const struct sl_part *p)
+{
+	return (struct sl_upstream *)p; /* embedded first */
 }
 
 /* All return borrowed pointers that live as long as the snapshot, NULL when absent; none

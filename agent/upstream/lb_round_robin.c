@@ -85,15 +85,18 @@ const struct sl_endpoint *sl_lb_pick(struct sl_lb *lb, const struct sl_upstream 
 	return &up->endpoints[(at + 1) % up->n_ready];
 }
 
-void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *snap)
+static int forget_gone(void *arg, struct sl_str key, const struct sl_part *before,
+		       const struct sl_part *after)
 {
-	struct round *round;
-	size_t pos = 0;
+	struct sl_lb *lb = arg;
 
-	while ((round = sl_map_next(&lb->rounds, &pos, NULL))) {
-		if (sl_map_get(&snap->upstreams, round->key))
-			continue;
-		(void)sl_map_del(&lb->rounds, round->key); /* it is there */
-		free(round);
-	}
+	if (!after)
+		free(sl_map_del(&lb->rounds, key));
+	return 0;
+}
+
+void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *before, const struct sl_snapshot *after)
+{
+	if (before)
+		(void)sl_pmap_diff(&before->upstreams, &after->upstreams, forget_gone, lb); /* 0 */
 }

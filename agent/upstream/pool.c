@@ -265,49 +265,47 @@ void sl_pool_drop_source(struct sl_pool *p, uint64_t source)
 	}
 }
 
-/* endpoints (out): those of the pool's connections; the value is of no interest. Returns 0 or
- * -ENOMEM. */
-static int pooled_endpoints(const struct sl_pool *p, struct sl_map *endpoints)
+/* Endpoints by address, borrowed from the snapshot before. */
+static int collect_gone(void *arg, struct sl_str key, const struct sl_part *before,
+			const struct sl_part *after)
 {
-	sl_list_foreach (it, &p->idle) {
-		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
-		struct slot *s =
-			c->key; /* its key does not move, and lives as long as c is in the pool */
-		int r;
+	const struct sl_upstream *was = sl_upstream_of(before), *is = sl_upstream_of(after);
+	struct sl_map *gone = arg, lost = SL_MAP_INIT;
+	struct sl_endpoint *e;
+	size_t pos = 0;
+	int r = 0;
 
-		if (sl_map_get(endpoints, SL_KEY(&s->key.endpoint)))
-			continue;
-		r = sl_map_put(endpoints, SL_KEY(&s->key.endpoint), s, NULL);
-		if (r)
-			return r;
+	for (uint32_t i = 0; was && i < was->n_endpoints && !r; i++) {
+		e = (struct sl_endpoint *)&was->endpoints[i];
+		r = sl_map_put(&lost, SL_KEY(&e->addr), e, NULL);
 	}
-	return 0;
+	for (uint32_t i = 0; is && i < is->n_endpoints; i++)
+		(void)sl_map_del(&lost, SL_KEY(&is->endpoints[i].addr)); /* may be absent */
+	while (!r && (e = sl_map_next(&lost, &pos, NULL)))
+		r = sl_map_put(gone, SL_KEY(&e->addr), e, NULL);
+	sl_map_deinit(&lost);
+	return r;
 }
 
-/* Looks for each endpoint of the snapshot among those of the pool: the snapshot is the larger by
- * far. Out of memory, all connections go: they can be made again. */
-void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *snap)
+/* Costs what differs between the snapshots. Out of memory, all connections go: they can be made
+ * again. */
+void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *before,
+		   const struct sl_snapshot *after)
 {
 	_cleanup_(sl_map_deinit) struct sl_map gone = SL_MAP_INIT;
-	bool all = pooled_endpoints(p, &gone) < 0;
-	struct sl_list doomed = SL_LIST_INIT(doomed);
-	const struct sl_upstream *up;
-	size_t pos = 0;
+	bool all;
 
-	while (!all && (up = sl_map_next(&snap->upstreams, &pos, NULL)))
-		for (uint32_t i = 0; i < up->n_endpoints; i++)
-			(void)sl_map_del(&gone, SL_KEY(&up->endpoints[i].addr)); /* may be absent */
+	if (!before)
+		return;
+	all = sl_pmap_diff(&before->upstreams, &after->upstreams, collect_gone, &gone) < 0;
+	if (!all && !gone.n)
+		return;
 	sl_list_foreach_safe (it, &p->idle) {
 		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
 
-		if (all || sl_map_get(&gone, SL_KEY(&c->endpoint))) {
-			sl_list_remove(&c->by_age);
-			sl_list_append(&doomed, &c->by_age);
-		}
+		if (all || sl_map_get(&gone, SL_KEY(&c->endpoint)))
+			drop(c);
 	}
-	/* Only now, as the map looks at slots, which a drop may free. */
-	while (!sl_list_empty(&doomed))
-		drop(sl_container_of(doomed.next, struct sl_pooled, by_age));
 }
 
 size_t sl_pool_n_idle(const struct sl_pool *p)

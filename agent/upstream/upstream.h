@@ -16,14 +16,20 @@
 
 /* Smooth weighted round-robin over a rule's backends: over any n requests the shares are as even as
  * the weights allow. */
+struct sl_wrr_cell {
+	int64_t behind;
+	uint64_t owner; /* id of the rule; 0: nobody */
+};
+
 struct sl_wrr {
-	int64_t *cells; /* one per backend of each rule of the snapshot */
-	uint32_t n_cells;
+	struct sl_wrr_cell *cells; /* one per backend of each rule of the snapshot */
+	uint32_t n_cells, cap_cells;
 	uint64_t seed; /* of the random phases */
 };
 #define SL_WRR_INIT ((struct sl_wrr){0})
-/* For a new snapshot; state starts at a random phase, so that frequent changes of configuration do
- * not favour the first backend. Returns 0 or -ENOMEM (old state kept). */
+/* For a new snapshot. Rules that it shares with the one before go on where they are; others start at
+ * a random phase, so that frequent changes of configuration do not favour the first backend. Returns
+ * 0 or -ENOMEM (old state kept). */
 int sl_wrr_resize(struct sl_wrr *w, uint32_t n_cells);
 void sl_wrr_deinit(struct sl_wrr *w);
 /* Index into rule->backends, or -1 when all weights are zero. Weight 0 is never chosen. A rule of
@@ -37,8 +43,9 @@ int sl_lb_new(struct sl_lb **ret);
 struct sl_lb *sl_lb_free(struct sl_lb *lb);
 const struct sl_endpoint *sl_lb_pick(struct sl_lb *lb, const struct sl_upstream *up,
 				     const struct sl_addr *avoid);
-/* Forget state of upstreams that are not in the snapshot. */
-void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *snap);
+/* Forget state of the upstreams that went between two snapshots. before: NULL for none. */
+void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *before,
+		 const struct sl_snapshot *after);
 
 /* ---- pool ---- */
 
@@ -77,8 +84,9 @@ struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct 
  * pool sets watch.fn and destroys it on any EPOLLIN, EPOLLRDHUP, EPOLLHUP or EPOLLERR event
  * (EPOLLOUT alone is ignored). Takes ownership, also on failure (destroyed then). */
 void sl_pool_give(struct sl_pool *p, struct sl_pooled *c);
-/* Destroy all of a network namespace (it went), or of endpoints that are in no upstream of the
- * snapshot any more. */
+/* Destroy all of a network namespace (it went), or of the endpoints that an upstream lost between two
+ * snapshots (if another upstream has one too, it is dialled again). before: NULL for none. */
 void sl_pool_drop_source(struct sl_pool *p, uint64_t source);
-void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *snap);
+void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *before,
+		   const struct sl_snapshot *after);
 size_t sl_pool_n_idle(const struct sl_pool *p);

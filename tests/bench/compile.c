@@ -194,9 +194,11 @@ static void measure(struct sl_model *m, void (*edit)(struct sl_model *m, void *a
 {
 	struct sl_compile_opts opts = {.failure_policy = SL_FAIL_OPEN};
 	struct sl_compile_report *report = NULL;
+	struct sl_compiler *compiler = NULL;
 	uint64_t from = sl_clock_now_ns();
 
-	check(sl_compile(m, &opts, ret, &report), "compile");
+	check(sl_compiler_new(&compiler), "compiler");
+	check(sl_compiler_run(compiler, m, &opts, ret, &report), "compile");
 	t->full_ns = sl_clock_now_ns() - from;
 	for (unsigned i = 0; i < EDITS; i++) {
 		struct sl_compile_report *next = NULL;
@@ -204,7 +206,7 @@ static void measure(struct sl_model *m, void (*edit)(struct sl_model *m, void *a
 
 		edit(m, arg, i);
 		from = sl_clock_now_ns();
-		check(sl_compile(m, &opts, &snap, &next), "compile");
+		check(sl_compiler_run(compiler, m, &opts, &snap, &next), "compile");
 		sl_snapshot_unref(*ret);
 		sl_compile_report_free(report);
 		t->edit_ns[i] = sl_clock_now_ns() - from;
@@ -212,6 +214,7 @@ static void measure(struct sl_model *m, void (*edit)(struct sl_model *m, void *a
 		report = next;
 	}
 	sl_compile_report_free(report);
+	sl_compiler_free(compiler);
 	qsort(t->edit_ns, EDITS, sizeof(t->edit_ns[0]), ns_cmp);
 }
 

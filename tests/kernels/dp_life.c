@@ -116,11 +116,12 @@ static void test_plan(struct scene *s)
 				      .name = SL_STR("ns/" LONG_NAME ":http"),
 				      .endpoints = ends,
 				      .n_endpoints = 3};
-	struct sl_plan plan = {&one, 1};
+	struct sl_plan plan = {0};
 	struct sl_buf text;
 	int fd = sock(AF_INET, SOCK_STREAM);
 
 	test_begin("plan changes");
+	plan_set(&plan, &one, 1);
 	check(!sl_datapath_retract(s->dp, &plan), "retract all but one");
 	count_mark(s);
 	check(!sock_connect(fd, HELD), "a retracted Service is none of ours");
@@ -137,7 +138,9 @@ static void test_plan(struct scene *s)
 	      "dump shows them");
 	sl_buf_deinit(&text);
 	one.n_endpoints = 1;
+	plan_set(&plan, &one, 1);
 	check(!sl_datapath_apply(s->dp, &plan, NULL, NULL), "one endpoint");
+	plan_set(&plan, NULL, 0);
 	s->dp = sl_datapath_close(s->dp, false);
 	scene_open(s);
 	dump(s, &text);
@@ -161,15 +164,15 @@ static void test_plan(struct scene *s)
 
 struct failures {
 	int n, last_error;
-	uint32_t last_index;
+	struct sl_addr last;
 };
 
-static void note(void *arg, uint32_t index, int error)
+static void note(void *arg, const struct sl_plan_service *service, int error)
 {
 	struct failures *f = arg;
 
 	f->n++;
-	f->last_index = index;
+	f->last = service->vip;
 	f->last_error = error;
 }
 
@@ -207,8 +210,7 @@ static void test_full(struct scene *s)
 		{.vip = addr("10.1.0.2:1"), .endpoints = ends, .n_endpoints = 1},
 		{.vip = addr("10.1.0.3:1"), .endpoints = ends, .n_endpoints = 1},
 	};
-	struct sl_plan_service twice[] = {three[0], three[0]};
-	struct sl_plan plan = {three, 3}, two = {three + 1, 2}, doubled = {twice, 2};
+	struct sl_plan plan = {0}, two = {0};
 	struct sl_netns_entry e = {.port4 = 1};
 	struct sl_buf text = SL_BUF_INIT(0);
 
@@ -224,8 +226,11 @@ static void test_full(struct scene *s)
 	check(!sl_datapath_open(&opts, &dp, err, sizeof(err)), "open with small maps: %s", err);
 	if (!dp)
 		return;
+	plan_set(&plan, three, 3);
+	plan_set(&two, three + 1, 2);
 	check(sl_datapath_apply(dp, &plan, note, &f) == -ENOSPC, "apply says so");
-	check(f.n == 1 && f.last_index == 2 && f.last_error == -ENOSPC, "names the service");
+	check(f.n == 1 && sl_addr_eq(&f.last, &three[2].vip) && f.last_error == -ENOSPC,
+	      "names the service");
 	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
 		      strstr(sl_buf_ptr(&text), "service 10.1.0.1:1 ") &&
 		      strstr(sl_buf_ptr(&text), "service 10.1.0.2:1 ") &&
@@ -236,8 +241,10 @@ static void test_full(struct scene *s)
 	      "there is room again");
 	three[2].n_endpoints = 3;
 	three[1].n_endpoints = 2;
+	plan_set(&two, three + 1, 2);
 	f = (struct failures){0};
-	check(sl_datapath_apply(dp, &two, note, &f) == -ENOSPC && f.n == 1 && f.last_index == 1,
+	check(sl_datapath_apply(dp, &two, note, &f) == -ENOSPC && f.n == 1 &&
+		      sl_addr_eq(&f.last, &three[2].vip),
 	      "endpoints full");
 	text = SL_BUF_INIT(0);
 	check(!sl_datapath_dump(dp, &text) && !sl_buf_append(&text, "", 1) &&
@@ -253,11 +260,11 @@ static void test_full(struct scene *s)
 	      "but does not write again what fits");
 	sl_buf_deinit(&text);
 	three[2].n_endpoints = 1;
+	plan_set(&two, three + 1, 2);
 	check(!sl_datapath_apply(dp, &two, note, &f), "fewer endpoints fit");
-	f = (struct failures){0};
-	check(!sl_datapath_retract(dp, NULL) &&
-		      sl_datapath_apply(dp, &doubled, note, &f) == -EEXIST && f.last_index == 1,
-	      "an address that a plan has twice");
+	check(!sl_datapath_retract(dp, NULL), "retract all");
+	plan_set(&plan, NULL, 0);
+	plan_set(&two, NULL, 0);
 	check(!sl_datapath_netns_set(dp, 1, &e) && sl_datapath_netns_set(dp, 2, &e) == -ENOSPC &&
 		      !sl_datapath_netns_set(dp, 1, &e),
 	      "namespaces full");

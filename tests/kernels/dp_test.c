@@ -12,8 +12,24 @@
 #include "datapath/probe.h"
 
 static struct sl_addr backend[1], backend6[1];
-static struct sl_plan_service services[8];
-const struct sl_plan scene_plan = {services, sizeof(services) / sizeof(*services)};
+struct sl_plan scene_plan;
+
+void plan_set(struct sl_plan *plan, const struct sl_plan_service *services, uint32_t n)
+{
+	sl_pmap_deinit(&plan->services);
+	for (uint32_t i = 0; i < n; i++) {
+		struct sl_plan_service *s;
+		int r = sl_plan_service_new(&services[i], &s);
+
+		if (!r)
+			r = sl_pmap_put(&plan->services, SL_KEY(&s->vip), &s->part);
+		if (r) {
+			printf("Bail out! out of memory\n");
+			exit(99);
+		}
+		sl_part_unref(&s->part); /* the map has its own */
+	}
+}
 
 static struct sl_plan_service service(const char *vip, enum sl_failure_policy policy,
 				      const struct sl_addr *endpoints)
@@ -27,6 +43,8 @@ static struct sl_plan_service service(const char *vip, enum sl_failure_policy po
 
 static void plan_init(void)
 {
+	struct sl_plan_service services[8];
+
 	backend[0] = addr(BACKEND);
 	backend6[0] = addr(BACKEND6);
 	services[0] = service(VIP, SL_FAIL_DEFAULT, backend);
@@ -37,6 +55,7 @@ static void plan_init(void)
 	services[5] = service(VIP6_EMPTY, SL_FAIL_OPEN, NULL);
 	services[6] = service(HELD, SL_FAIL_OPEN, backend);
 	services[7] = service("10.96.0.7:443", SL_FAIL_OPEN, backend);
+	plan_set(&scene_plan, services, 8);
 }
 
 void scene_open(struct scene *s)

@@ -26,7 +26,10 @@ struct scene {
 	uint64_t before[SL_REASON_MAX];
 };
 
-extern const struct sl_plan scene_plan;
+extern struct sl_plan scene_plan;
+
+/* Copies of these, in place of what the plan has. */
+void plan_set(struct sl_plan *plan, const struct sl_plan_service *services, uint32_t n);
 
 void scene_init(struct scene *s);
 void scene_open(struct scene *s);   /* sl_datapath_open(), or a bail-out */

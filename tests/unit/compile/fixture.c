@@ -137,8 +137,11 @@ const struct sl_rule *match_request(struct compiled *c, const char *client, cons
 const struct sl_condition *find_condition(const struct compiled *c, const char *route,
 					  const char *type)
 {
-	for (uint32_t i = 0; i < c->report->n_routes; i++) {
-		const struct sl_route_status *rs = &c->report->routes[i];
+	struct sl_pmap_iter it = sl_pmap_iterate(&c->report->routes);
+	const struct sl_part *p;
+
+	while ((p = sl_pmap_next(&it, NULL))) {
+		const struct sl_route_status *rs = sl_route_status_of(p);
 
 		if (!sl_str_eqc(rs->route->meta.name, route) || !rs->n_parents)
 			continue;

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "fixture.h"
+#include "snapshot/match_index.h"
 
 static struct sl_addr addr(const char *text)
 {
@@ -24,9 +25,9 @@ Test(compile, an_empty_model_is_an_empty_snapshot)
 	c = compile_model(m);
 	cr_expect_eq(c.snap->generation, 7);
 	cr_expect_eq(c.snap->n_rules, 0);
-	cr_expect_eq(c.snap->plan.n_services, 0);
+	cr_expect_eq(c.snap->plan.services.n, 0);
 	cr_expect_null(sl_snapshot_frontend(c.snap, &vip));
-	cr_expect_eq(c.report->n_routes, 0);
+	cr_expect_eq(c.report->routes.n, 0);
 	compiled_free(&c);
 	sl_model_free(m);
 }
@@ -89,10 +90,40 @@ Test(compile, clients_of_a_namespace_with_consumer_routes_get_only_those)
 	sl_model_free(m);
 }
 
-Test(compile, rules_and_balancing_cells_are_numbered_without_gaps)
+/* Marks the cells of a table's rules; returns the number of rules. */
+static uint32_t mark_cells(const struct sl_route_table *t, bool *cells, uint64_t *last_id)
+{
+	const struct sl_match **matches = NULL;
+	const struct sl_rule *last = NULL;
+	uint32_t n, n_rules = 0;
+
+	cr_assert_eq(sl_match_index_list(t->index, &matches, &n), 0);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct sl_rule *rule = matches[i]->rule;
+
+		if (rule == last)
+			continue;
+		last = rule;
+		n_rules++;
+		cr_expect_neq(rule->id, *last_id);
+		*last_id = rule->id;
+		for (uint32_t j = 0; j < rule->n_backends; j++) {
+			cr_expect_not(cells[rule->wrr_offset + j]);
+			cells[rule->wrr_offset + j] = true;
+		}
+	}
+	free(matches);
+	return n_rules;
+}
+
+Test(compile, rules_and_balancing_cells_have_places_of_their_own)
 {
 	struct sl_model *m = model_with_services();
-	uint32_t rules = 0, cells = 0;
+	bool cells[9] = {false};
+	struct sl_pmap_iter it;
+	const struct sl_part *p;
+	uint64_t last_id = 0;
+	uint32_t rules = 0;
 	struct compiled c;
 
 	model_add(
@@ -108,19 +139,17 @@ Test(compile, rules_and_balancing_cells_are_numbered_without_gaps)
 		     ":'v1','port':80},"
 		     "{'name':'v1','port':80}]},{},{'backendRefs':[{'name':'v1','port':80}]}]}}");
 	c = compile_model(m);
-	cr_assert_eq(c.snap->n_tables, 3);
-	for (uint32_t i = 0; i < c.snap->n_tables; i++) {
-		for (uint32_t j = 0; j < c.snap->tables[i]->n_rules; j++) {
-			const struct sl_rule *rule = &c.snap->tables[i]->rules[j];
+	cr_assert_eq(c.snap->n_wrr, 9);
+	it = sl_pmap_iterate(&c.snap->frontends);
+	while ((p = sl_pmap_next(&it, NULL))) {
+		const struct sl_frontend *f = (const struct sl_frontend *)p;
 
-			cr_expect_eq(rule->id, rules++);
-			cr_expect_eq(rule->wrr_offset, cells);
-			cells += rule->n_backends;
-		}
+		rules += f->producer ? mark_cells(f->producer, cells, &last_id) : 0;
 	}
+	cr_expect_eq(rules, 9);
 	cr_expect_eq(c.snap->n_rules, rules);
-	cr_expect_eq(c.snap->n_wrr, cells);
-	cr_expect_eq(cells, 9);
+	for (uint32_t i = 0; i < 9; i++)
+		cr_expect(cells[i]);
 	compiled_free(&c);
 	sl_model_free(m);
 }
@@ -292,8 +321,8 @@ Test(compile, each_allocation_fails_once)
 		}
 		/* Only diags forget what they cannot keep: everything else must be whole. */
 		cr_expect_eq(snap->n_rules, 3);
-		cr_expect_eq(snap->plan.n_services, 3);
-		cr_expect_eq(report->n_routes, 2);
+		cr_expect_eq(snap->plan.services.n, 3);
+		cr_expect_eq(report->routes.n, 2);
 		cr_expect_eq(report->diags.n + report->diags.n_dropped, 2);
 		snap = sl_snapshot_unref(snap);
 		report = sl_compile_report_free(report);

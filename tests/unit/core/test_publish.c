@@ -5,9 +5,10 @@
 #include <errno.h>
 #include "../../lib/leak.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "core/state.h"
 
-static char steps[256];
+static char steps[512];
 static struct sl_ack *acks[8];
 static size_t n_acks;
 static struct sl_snapshot *published; /* last one that workers were sent */
@@ -35,13 +36,15 @@ int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
 }
 
 int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
-		      void (*failed)(void *arg, uint32_t index, int error), void *arg)
+		      sl_datapath_failed_fn failed, void *arg)
 {
+	struct sl_pmap_iter it = sl_pmap_iterate(&plan->services);
+	const struct sl_part *first = sl_pmap_next(&it, NULL);
+
 	(void)dp;
-	(void)plan;
 	note("apply");
-	if (apply_error && plan->n_services)
-		failed(arg, 0, apply_error);
+	if (apply_error && first)
+		failed(arg, sl_plan_service_of(first), apply_error);
 	return apply_error;
 }
 
@@ -81,7 +84,9 @@ static struct sl_folder_report report = {.diags = &diags};
 
 static void set_up(void)
 {
-	control = (struct sl_control){.opts = &opts, .n_workers = 2};
+	control = (struct sl_control){.opts = &opts,
+				      .n_workers = 2,
+				      .status_due = SL_TIMER_INIT(sl_publish_write_status)};
 	control.workers = sl_new_n(struct sl_worker *, 2);
 	cr_assert_not_null(control.workers);
 	cr_assert_eq(sl_loop_new(&control.loop), 0);
@@ -92,6 +97,7 @@ static void set_up(void)
 static void tear_down(void)
 {
 	control.mailbox = sl_mailbox_free(control.mailbox);
+	sl_publish_close(&control);
 	control.loop = sl_loop_free(control.loop);
 	(void)sl_snapshot_unref(control.snap);
 	(void)sl_snapshot_unref(control.publishing);
@@ -136,6 +142,31 @@ Test(publish, the_kernel_steers_only_to_workers_that_know)
 	cr_assert_eq(control.snap, published);
 	cr_assert_null(control.publishing);
 	cr_assert_eq(control.snap->generation, 1);
+	opts.status_file = NULL;
+}
+
+Test(publish, the_status_file_is_not_written_all_the_time)
+{
+	uint64_t begin = sl_clock_now_ns();
+
+	opts.status_file = "status.json";
+	for (int i = 0; i < 5; i++) {
+		load();
+		acknowledge();
+		acknowledge();
+	}
+	if (sl_clock_now_ns() - begin < 200 * SL_NS_PER_MS)
+		cr_expect_null(strstr(strstr(steps, "write") + 1, "write"), "%s", steps);
+	steps[0] = '\0';
+	while (!strstr(steps, "write"))
+		cr_assert_eq(sl_loop_round(control.loop, SL_NS_PER_S), 0);
+	expect("write");
+	load();
+	acknowledge();
+	acknowledge();
+	steps[0] = '\0';
+	sl_publish_close(&control);
+	expect("write");
 	opts.status_file = NULL;
 }
 

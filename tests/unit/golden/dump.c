@@ -41,9 +41,14 @@ static void dump_parent_ref(struct out *o, const struct sl_parent_ref *ref)
 
 static void dump_status(struct out *o, const struct sl_compile_report *report)
 {
+	_cleanup_(sl_freep) const struct sl_route_status **routes = NULL;
+	size_t n = 0;
+
 	line(o, "status\n");
-	for (uint32_t i = 0; i < report->n_routes; i++) {
-		const struct sl_route_status *route = &report->routes[i];
+	if (!o->error)
+		o->error = sl_compile_report_list(report, &routes, &n);
+	for (size_t i = 0; i < n; i++) {
+		const struct sl_route_status *route = routes[i];
 
 		line(o, "  %s %.*s\n", sl_kind_name(route->route->kind),
 		     SL_STR_ARG(route->route->key));
@@ -121,10 +126,11 @@ static void dump_filter(struct out *o, const char *indent, const struct sl_filte
 	line(o, "\n");
 }
 
-static void dump_rule(struct out *o, const struct sl_rule *rule)
+/* Ids and places in balancing state depend on what was there before: not shown. */
+static void dump_rule(struct out *o, const struct sl_rule *rule, uint32_t number)
 {
-	line(o, "      rule %u %.*s \"%.*s\" cells %u+%u weight %" PRIu64 "%s", rule->id,
-	     SL_STR_ARG(rule->route), SL_STR_ARG(rule->name), rule->wrr_offset, rule->n_backends,
+	line(o, "      rule %u %.*s \"%.*s\" cells %u weight %" PRIu64 "%s", number,
+	     SL_STR_ARG(rule->route), SL_STR_ARG(rule->name), rule->n_backends,
 	     rule->total_weight, rule->redirects ? " redirects" : "");
 	if (rule->request_timeout_ns || rule->backend_request_timeout_ns)
 		line(o, " timeouts %" PRIu64 " ns, %" PRIu64 " ns", rule->request_timeout_ns,
@@ -150,7 +156,7 @@ static void dump_values(struct out *o, const char *what, const struct sl_match_v
 		     values[i].regex ? "~" : "=", SL_STR_ARG(values[i].value));
 }
 
-static void dump_match(struct out *o, const struct sl_match *m)
+static void dump_match(struct out *o, const struct sl_match *m, uint32_t rank, uint32_t rule)
 {
 	static const char *const classes[] = {"exact", "regex", "prefix"};
 	static const char *const methods[] = {
@@ -161,24 +167,72 @@ static void dump_match(struct out *o, const struct sl_match *m)
 		[SL_METHOD_PATCH] = "PATCH",
 	};
 
-	line(o, "      %u: %s \"%.*s\"", m->rank, classes[m->class], SL_STR_ARG(m->path));
+	line(o, "      %u: %s \"%.*s\"", rank, classes[m->class], SL_STR_ARG(m->path));
 	if (m->method != SL_METHOD_OTHER)
 		line(o, " method %s", methods[m->method]);
 	dump_values(o, "header", m->headers, m->n_headers);
 	dump_values(o, "query", m->queries, m->n_queries);
-	line(o, " -> rule %u\n", m->rule->id);
+	line(o, " -> rule %u\n", rule);
+}
+
+/* In order of routes, then as they are in the route. */
+static int rule_cmp(const void *a, const void *b)
+{
+	const struct sl_match *x = *(const struct sl_match *const *)a;
+	const struct sl_match *y = *(const struct sl_match *const *)b;
+	int order = (x->route->created_at > y->route->created_at) -
+		    (x->route->created_at < y->route->created_at);
+
+	if (!order)
+		order = sl_str_cmp(x->route->key, y->route->key);
+	return order ? order : (int)x->rule->index - (int)y->rule->index;
+}
+
+/* Each rule has a match: one per rule, in order of rules. *n: from matches to rules. */
+static const struct sl_match **rules_of(const struct sl_match *const *matches, uint32_t *n)
+{
+	const struct sl_match **out = sl_new_n(const struct sl_match *, *n + 1);
+	uint32_t kept = 0;
+
+	if (!out)
+		return NULL;
+	if (*n)
+		memcpy(out, matches, *n * sizeof(*out));
+	qsort(out, *n, sizeof(*out), rule_cmp);
+	for (uint32_t i = 0; i < *n; i++) {
+		if (!kept || out[kept - 1]->rule != out[i]->rule)
+			out[kept++] = out[i];
+	}
+	*n = kept;
+	return out;
+}
+
+static uint32_t number_of(const struct sl_match *const *rules, uint32_t n, const struct sl_match *m)
+{
+	const struct sl_match **found = bsearch(&m, rules, n, sizeof(*rules), rule_cmp);
+
+	return (uint32_t)(found - (const struct sl_match **)rules);
 }
 
 static void dump_table(struct out *o, const struct sl_route_table *t)
 {
-	uint32_t n;
-	const struct sl_match *matches = sl_match_index_matches(t->index, &n);
+	_cleanup_(sl_freep) const struct sl_match **matches = NULL;
+	_cleanup_(sl_freep) const struct sl_match **rules = NULL;
+	uint32_t n = 0, n_rules;
 
 	line(o, " (else %u)\n", t->fallback_status);
-	for (uint32_t i = 0; i < t->n_rules; i++)
-		dump_rule(o, &t->rules[i]);
+	if (!o->error)
+		o->error = sl_match_index_list(t->index, &matches, &n);
+	n_rules = n;
+	rules = rules_of(matches, &n_rules);
+	if (!rules) {
+		o->error = -ENOMEM;
+		return;
+	}
+	for (uint32_t i = 0; i < n_rules; i++)
+		dump_rule(o, rules[i]->rule, i);
 	for (uint32_t i = 0; i < n; i++)
-		dump_match(o, &matches[i]);
+		dump_match(o, matches[i], i, number_of(rules, n_rules, matches[i]));
 }
 
 /* ---- frontends and upstreams ---- */
@@ -215,14 +269,15 @@ static int vip_cmp(const void *a, const void *b)
 }
 
 /* The map's entries sorted by key: a new array (free()). NULL: out of memory. */
-static struct entry *sorted(const struct sl_map *map, int (*cmp)(const void *, const void *))
+static struct entry *sorted(const struct sl_pmap *map, int (*cmp)(const void *, const void *))
 {
 	struct entry *out = sl_new_n(struct entry, map->n + 1);
+	struct sl_pmap_iter it = sl_pmap_iterate(map);
 	struct sl_str key;
 	const void *value;
-	size_t pos = 0, n = 0;
+	size_t n = 0;
 
-	while (out && (value = sl_map_next(map, &pos, &key)))
+	while (out && (value = sl_pmap_next(&it, &key)))
 		out[n++] = (struct entry){key, value};
 	if (n)
 		qsort(out, n, sizeof(*out), cmp);
@@ -302,12 +357,13 @@ static void dump_upstreams(struct out *o, const struct sl_snapshot *snap)
 
 static void dump_plan(struct out *o, const struct sl_plan *plan)
 {
+	_cleanup_(sl_freep) struct entry *entries = sorted(&plan->services, vip_cmp);
 	static const char *const policies[] = {"default", "open", "closed"};
 	char text[SL_ADDR_TEXT];
 
 	line(o, "plan\n");
-	for (uint32_t i = 0; i < plan->n_services; i++) {
-		const struct sl_plan_service *s = &plan->services[i];
+	for (size_t i = 0; entries && i < plan->services.n; i++) {
+		const struct sl_plan_service *s = entries[i].value;
 
 		line(o, "  %s %.*s %s", sl_addr_format(&s->vip, text), SL_STR_ARG(s->name),
 		     policies[s->policy]);
@@ -315,6 +371,8 @@ static void dump_plan(struct out *o, const struct sl_plan *plan)
 			line(o, " %s", sl_addr_format(&s->endpoints[j], text));
 		line(o, "\n");
 	}
+	if (!entries)
+		o->error = -ENOMEM;
 }
 
 static void dump_pods(struct out *o, const struct sl_snapshot *snap)

@@ -5,12 +5,14 @@
 #include "base/alloc.h"
 #include "snapshot/explain.h"
 #include "snapshot/match.h"
+#include "tables.h"
 #include "../../lib/leak.h"
 
 enum { MAX_MATCHES = 64, MAX_VALUES = 3, ROUNDS = 1500, REQUESTS = 8 };
 
 struct fixture {
 	struct sl_route_table *table;
+	struct sl_route *route; /* the table's, if it has matches */
 	struct sl_match_scratch *scratch;
 	struct sl_arena arena; /* of the request */
 };
@@ -24,12 +26,6 @@ static struct sl_regex *regex_of(const char *pattern)
 	return r;
 }
 
-static void drop_regexes(struct sl_match_value *values, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		sl_regex_unref(values[i].regex);
-}
-
 static int by_precedence(const void *a, const void *b)
 {
 	const struct sl_match *m = a, *n = b;
@@ -39,29 +35,20 @@ static int by_precedence(const void *a, const void *b)
 	return m->class == SL_MATCH_PREFIX ? (int)n->path.len - (int)m->path.len : 0;
 }
 
-/* Takes the matches' regular expressions; values are copied into the table. Rule i is match i. */
+/* Takes the matches' regular expressions; values are borrowed. Rule i is match i. */
 static struct fixture fixture_new(const struct sl_match *from, uint32_t n)
 {
-	struct fixture f = {.arena = SL_ARENA_INIT(1024)};
-	struct sl_match *matches;
+	struct fixture f = {.arena = SL_ARENA_INIT(1024), .route = route_with(n)};
+	struct sl_match *matches = f.route->matches;
 
-	cr_assert_eq(sl_route_table_new(&f.table), 0);
-	f.table->rules = sl_arena_new_n(&f.table->arena, struct sl_rule, n + 1);
-	f.table->n_rules = n;
-	matches = sl_arena_new_n(&f.table->arena, struct sl_match, n + 1);
 	if (n)
 		memcpy(matches, from, n * sizeof(*from));
 	qsort(matches, n, sizeof(*matches), by_precedence);
 	for (uint32_t i = 0; i < n; i++) {
-		f.table->rules[i].index = i;
-		matches[i].rule = &f.table->rules[i];
+		f.route->rules[i].index = i;
+		matches[i].rule = &f.route->rules[i];
 	}
-	cr_assert_eq(sl_match_index_new(&f.table->arena, matches, n, &f.table->index), 0);
-	for (uint32_t i = 0; i < n; i++) {
-		sl_regex_unref(from[i].path_regex);
-		drop_regexes(from[i].headers, from[i].n_headers);
-		drop_regexes(from[i].queries, from[i].n_queries);
-	}
+	f.table = table_of(f.route);
 	cr_assert_eq(sl_match_scratch_new(&f.scratch), 0);
 	return f;
 }
@@ -113,7 +100,7 @@ Test(explain, each_match_says_which_condition_failed_first)
 	cr_assert_eq(e.n_steps, 6);
 	for (uint32_t i = 0; i < 6; i++)
 		cr_expect_eq(e.steps[i].verdict, want[i], "step %u", i);
-	cr_expect_eq(e.rule, &f.table->rules[4]);
+	cr_expect_eq(e.rule, &f.route->rules[4]);
 	cr_expect(sl_str_eqc(e.steps[2].value->name, "X-Stage"));
 	cr_expect_null(e.steps[2].have.ptr);
 	cr_expect(sl_str_eqc(e.steps[3].have, "red"));

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "http/message.h"
 #include "snapshot/match.h"
-#include "snapshot/match_index.h"
+#include "tables.h"
 
 /*
  * Tables are written as text, one match a line, in order of precedence:
@@ -81,39 +81,24 @@ static void parse_match(struct sl_arena *a, struct sl_str line, struct sl_match 
 	}
 }
 
-static void drop_regexes(struct sl_match_value *values, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		sl_regex_unref(values[i].regex);
-}
-
 /* text must live as long as the fixture. Rule i belongs to line i. */
 static struct fixture fixture_new(const char *text)
 {
 	struct sl_str lines[MAX_MATCHES];
 	struct fixture f = {.arena = SL_ARENA_INIT(1024)};
 	uint32_t n = split(sl_str_from(text), '\n', lines, MAX_MATCHES);
-	struct sl_match *matches;
+	struct sl_route *route = route_with(n);
 
-	cr_assert_eq(sl_route_table_new(&f.table), 0);
-	f.table->rules = sl_arena_new_n(&f.table->arena, struct sl_rule, n + 1);
-	f.table->n_rules = n;
-	matches = sl_arena_new_n(&f.table->arena, struct sl_match, n + 1);
 	for (uint32_t i = 0; i < n; i++) {
 		/* words need an end of their own for strcspn */
 		struct sl_str line;
 
-		cr_assert_eq(sl_arena_str(&f.table->arena, lines[i], &line), 0);
-		parse_match(&f.table->arena, line, &matches[i]);
-		f.table->rules[i].index = i;
-		matches[i].rule = &f.table->rules[i];
+		cr_assert_eq(sl_arena_str(&route->arena, lines[i], &line), 0);
+		parse_match(&route->arena, line, &route->matches[i]);
+		route->rules[i].index = i;
+		route->matches[i].rule = &route->rules[i];
 	}
-	cr_assert_eq(sl_match_index_new(&f.table->arena, matches, n, &f.table->index), 0);
-	for (uint32_t i = 0; i < n; i++) {
-		sl_regex_unref(matches[i].path_regex); /* the index has its own */
-		drop_regexes(matches[i].headers, matches[i].n_headers);
-		drop_regexes(matches[i].queries, matches[i].n_queries);
-	}
+	f.table = table_of(route);
 	cr_assert_eq(sl_match_scratch_new(&f.scratch), 0);
 	return f;
 }
@@ -365,18 +350,18 @@ Test(match, an_empty_table_matches_nothing)
 /* More matches on one path than are walked: found by value, and still in order. */
 Test(match, many_matches_on_one_path_keep_their_order)
 {
-	static const char table[] = "< / H:a=1 H:b=1\n< / H:a=1 H:b=2\n< / H:a=1 Q:q=1\n< / H:a~[12]\n"
-				    "< / H:a=1\n< / H:a=2\n< / H:b=1\n< / H:b=2\n< / H:c=1\n< / H:A=3\n"
-				    "< / Q:q=1 Q:r=1\n< / Q:q=1\n< / Q:r=1\n< / M:POST\n";
+	static const char table[] = "< / M:POST\n< / H:a=1 H:b=1\n< / H:a=1 H:b=2\n< / H:a=1 Q:q=1\n"
+				    "< / H:a~[12]\n< / H:a=1\n< / H:a=2\n< / H:b=1\n< / H:b=2\n"
+				    "< / H:c=1\n< / H:A=3\n< / Q:q=1 Q:r=1\n< / Q:q=1\n< / Q:r=1\n";
 	static const struct match_case cases[] = {
-		{table, "GET / a:1 b:1", 0},   {table, "GET / a:1 b:2", 1},
-		{table, "GET /?q=1 a:1", 2},   {table, "GET / a:1", 3},
-		{table, "GET / a:2", 3},       {table, "GET / b:1 c:1", 6},
-		{table, "GET / b:2", 7},       {table, "GET / c:1", 8},
-		{table, "GET / A:3", 9},       {table, "GET / a:3 b:2", 7},
-		{table, "GET /?q=1&r=1", 10},  {table, "GET /?q=1&r=2", 11},
-		{table, "GET /?r=1", 12},      {table, "POST /?r=2", 13},
-		{table, "POST /?q=1 c:1", 8},  {table, "GET /?q=2", -1},
+		{table, "GET / a:1 b:1", 1},   {table, "GET / a:1 b:2", 2},
+		{table, "GET /?q=1 a:1", 3},   {table, "GET / a:1", 4},
+		{table, "GET / a:2", 4},       {table, "GET / b:1 c:1", 7},
+		{table, "GET / b:2", 8},       {table, "GET / c:1", 9},
+		{table, "GET / A:3", 10},      {table, "GET / a:3 b:2", 8},
+		{table, "GET /?q=1&r=1", 11},  {table, "GET /?q=1&r=2", 12},
+		{table, "GET /?r=1", 13},      {table, "POST /?r=2", 0},
+		{table, "POST /?q=1 c:1", 0},  {table, "GET /?q=2", -1},
 		{table, "GET / d:1", -1},
 	};
 
@@ -457,18 +442,29 @@ Test(match, scratch_and_index_survive_failing_allocations)
 	}
 	r = -ENOMEM;
 	for (long n = 0; r; n++) {
-		struct sl_arena a = SL_ARENA_INIT(0);
+		struct sl_match_builder *b = NULL;
 		struct sl_match_index *index = NULL;
-		struct sl_match m[12] = {0};
+		struct sl_route *route = route_with(12);
 
-		for (uint32_t i = 0; i < 12; i++)
-			parse_match(&a, i < 4 ? SL_STR("= /a H:a=1 Q:b=2") : SL_STR("< /a H:c=1"), &m[i]);
+		for (uint32_t i = 0; i < 12; i++) {
+			parse_match(&route->arena,
+				    i < 4 ? SL_STR("= /a H:a=1 Q:b=2") : SL_STR("< /a H:c=1"),
+				    &route->matches[i]);
+			route->rules[i].index = i;
+			route->matches[i].rule = &route->rules[i];
+		}
+		cr_assert_eq(sl_route_seal(route), 0);
 		(void)sl_alloc_fail_after(n);
-		r = sl_match_index_new(&a, m, 12, &index);
+		r = sl_match_builder_new(&b);
+		if (!r)
+			r = sl_match_builder_add(b, route);
+		if (!r)
+			r = sl_match_builder_build(b, &index);
 		(void)sl_alloc_fail_after(-1);
 		cr_assert(r == 0 || r == -ENOMEM);
 		cr_assert_eq(!index, r != 0);
-		sl_match_index_deinit(index);
-		sl_arena_deinit(&a);
+		sl_match_builder_free(b);
+		sl_match_index_free(index);
+		sl_route_unref(route);
 	}
 }

@@ -171,3 +171,116 @@ Test(regex, each_allocation_fails_once)
 		sl_regex_scratch_free(s);
 	}
 }
+
+/* ---- literals ---- */
+
+Test(regex, literal_ends_are_what_every_match_begins_and_ends_with)
+{
+	static const struct {
+		const char *pattern, *head, *tail;
+	} cases[] = {
+		{"/items", "/items", "/items"},
+		{"/items/[0-9]+", "/items/", ""},
+		{"^/items/[0-9]+/x$", "/items/", "/x"},
+		{".*\\.png", "", ".png"},
+		{"/a/b*", "/a/", ""},
+		{"/a/b?c", "/a/", "c"},
+		{"/a/b{2}c", "/a/", "c"},
+		{"/a/b+?c*+d", "/a/", "d"},
+		{"/a/(b|c)/d", "/a/", "/d"},
+		{"/a/(?:b|(c[)\\]]))+/d", "/a/", "/d"},
+		{"/a|/b", "", ""},
+		{"(?i)/a", "", ""},
+		{"/a(?i)b", "", ""},
+		{"/a(?=b)b", "", ""},
+		{"/a(*F)", "", ""},
+		{"(*UTF)/a", "", ""},
+		{"/a\\Qb*\\E", "", ""},
+		{"/a\\bc", "", ""},
+		{"/\\d\\.x", "/", ".x"},
+		{"/(a)\\1", "", ""},
+		{"/[^]x]y", "/", "y"},
+		{"/[]x]y", "/", "y"},
+		{"/[[:alpha:]]y", "", ""},
+		{"/a{b", "", ""},
+		{"/a$b", "", ""},
+		{"/a^b", "", ""},
+		{"", "", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct sl_arena a = SL_ARENA_INIT(0);
+		struct sl_str head, tail;
+
+		cr_assert_eq(sl_regex_literals(sl_str_from(cases[i].pattern), &a, &head, &tail), 0);
+		cr_expect(sl_str_eqc(head, cases[i].head), "%s: \"%.*s\"", cases[i].pattern,
+			  SL_STR_ARG(head));
+		cr_expect(sl_str_eqc(tail, cases[i].tail), "%s: \"%.*s\"", cases[i].pattern,
+			  SL_STR_ARG(tail));
+		sl_arena_deinit(&a);
+	}
+}
+
+Test(regex, long_literals_are_cut_where_it_does_not_matter)
+{
+	char pattern[301];
+	struct sl_arena a = SL_ARENA_INIT(0);
+	struct sl_str head, tail;
+
+	for (size_t i = 0; i < 300; i++)
+		pattern[i] = (char)('a' + i % 26);
+	pattern[300] = '\0';
+	cr_assert_eq(sl_regex_literals(sl_str_from(pattern), &a, &head, &tail), 0);
+	cr_expect_eq(head.len, SL_REGEX_LITERAL_MAX);
+	cr_expect_eq(tail.len, SL_REGEX_LITERAL_MAX);
+	cr_expect(sl_str_starts(sl_str_from(pattern), head));
+	cr_expect_eq(memcmp(pattern + 300 - tail.len, tail.ptr, tail.len), 0);
+	sl_arena_deinit(&a);
+}
+
+/* Random patterns out of few pieces, random texts: what matches has both ends. */
+Test(regex, a_text_that_matches_has_the_literal_ends)
+{
+	static const char *const pieces[] = {"a",   "b",  "/",    ".",  "*",  "+",  "?",	"{2}", "(",  ")",
+					     "|",   "[",  "]",    "^",  "$",  "\\.", "\\d",	"(?:", "[ab]", "(a|b)",
+					     "\\Q", "\\E", "(?i)", "{", "}", ",", "\\b"};
+	struct sl_regex_scratch *scratch = NULL;
+	uint64_t state = 7;
+	unsigned n_matched = 0;
+
+	cr_assert_eq(sl_regex_scratch_new(&scratch), 0);
+	for (unsigned round = 0; round < 60000; round++) {
+		char pattern[64] = "", error[SL_REGEX_ERROR_TEXT], text[8];
+		struct sl_arena a = SL_ARENA_INIT(0);
+		struct sl_regex *regex = NULL;
+		struct sl_str head, tail;
+
+		for (unsigned i = 0; i < 1 + round % 6; i++) {
+			state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+			strncat(pattern, pieces[(state >> 33) % (sizeof(pieces) / sizeof(*pieces))],
+				sizeof(pattern) - strlen(pattern) - 1);
+		}
+		if (sl_regex_new(sl_str_from(pattern), &regex, error))
+			continue;
+		cr_assert_eq(sl_regex_literals(sl_str_from(pattern), &a, &head, &tail), 0);
+		for (unsigned i = 0; i < 40; i++) {
+			struct sl_str s = {text, i % 7};
+
+			for (size_t j = 0; j < s.len; j++) {
+				state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+				text[j] = "ab/.A1{2},"[(state >> 33) % 10];
+			}
+			if (sl_regex_match(regex, s, scratch) != SL_REGEX_YES)
+				continue;
+			n_matched++;
+			cr_assert(sl_str_starts(s, head), "%s", pattern);
+			cr_assert(s.len >= tail.len &&
+					  !memcmp(s.ptr + s.len - tail.len, tail.ptr, tail.len),
+				  "%s", pattern);
+		}
+		sl_arena_deinit(&a);
+		sl_regex_unref(regex);
+	}
+	cr_expect_gt(n_matched, 1000);
+	sl_regex_scratch_free(scratch);
+}

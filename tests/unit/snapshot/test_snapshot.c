@@ -13,7 +13,8 @@ Test(snapshot, parts_live_until_the_last_reference_goes)
 	cr_assert_eq(sl_snapshot_new(&s), 0);
 	cr_assert_eq(sl_upstream_new(&u), 0);
 	cr_assert_eq(sl_arena_str(&u->arena, SL_STR("shop/cart:80"), &u->key), 0);
-	cr_assert_eq(sl_map_put(&s->upstreams, u->key, u, NULL), 0);
+	cr_assert_eq(sl_pmap_put(&s->upstreams, u->key, &u->part), 0);
+	cr_assert_null(sl_upstream_unref(u));
 	cr_assert_eq(sl_snapshot_ref(s), s);
 	cr_assert_null(sl_snapshot_unref(s));
 	cr_assert_eq(sl_snapshot_upstream(s, SL_STR("shop/cart:80")), u);
@@ -30,16 +31,18 @@ Test(snapshot, destructors_accept_null)
 
 Test(snapshot, frontends_are_found_by_address_and_port)
 {
-	struct sl_frontend f = {.port = 80};
+	struct sl_frontend *f = NULL;
 	struct sl_addr vip, other;
 	struct sl_snapshot *s;
 
+	cr_assert_eq(sl_frontend_new(&f), 0);
 	cr_assert_eq(sl_addr_parse(SL_STR("10.96.0.1:80"), &vip), 0);
 	cr_assert_eq(sl_snapshot_new(&s), 0);
 	cr_assert_null(sl_snapshot_frontend(s, &vip));
-	cr_assert_eq(sl_map_put(&s->frontends, SL_KEY(&vip), &f, NULL), 0);
+	cr_assert_eq(sl_pmap_put(&s->frontends, SL_KEY(&vip), &f->part), 0);
+	sl_part_unref(&f->part);
 	cr_assert_eq(sl_addr_parse(SL_STR("[::ffff:10.96.0.1]:80"), &other), 0);
-	cr_assert_eq(sl_snapshot_frontend(s, &other), &f);
+	cr_assert_eq(sl_snapshot_frontend(s, &other), f);
 	other.port = 81;
 	cr_assert_null(sl_snapshot_frontend(s, &other));
 	cr_assert_null(sl_snapshot_unref(s));
@@ -47,17 +50,19 @@ Test(snapshot, frontends_are_found_by_address_and_port)
 
 Test(snapshot, pods_are_found_by_address_whatever_the_port)
 {
-	struct sl_pod_ref pod = {SL_STR("shop"), SL_STR("cart-1")};
+	struct sl_pod_ref *pod = NULL;
 	struct sl_addr ip, peer;
 	struct sl_snapshot *s;
 
+	cr_assert_eq(sl_pod_ref_new(&pod), 0);
 	cr_assert_eq(sl_addr_parse(SL_STR("10.0.0.7:0"), &ip), 0);
 	cr_assert_eq(sl_addr_parse(SL_STR("10.0.0.7:41234"), &peer), 0);
 	cr_assert_eq(sl_snapshot_new(&s), 0);
-	cr_assert_eq(sl_map_put(&s->pods_by_ip, SL_KEY(&ip.ip), &pod, NULL), 0);
-	cr_assert_eq(sl_map_put(&s->pods_by_uid, SL_STR("u-1"), &pod, NULL), 0);
-	cr_assert_eq(sl_snapshot_pod_by_ip(s, &peer), &pod);
-	cr_assert_eq(sl_snapshot_pod_by_uid(s, SL_STR("u-1")), &pod);
+	cr_assert_eq(sl_pmap_put(&s->pods_by_ip, SL_KEY(&ip.ip), &pod->part), 0);
+	cr_assert_eq(sl_pmap_put(&s->pods_by_uid, SL_STR("u-1"), &pod->part), 0);
+	sl_part_unref(&pod->part);
+	cr_assert_eq(sl_snapshot_pod_by_ip(s, &peer), pod);
+	cr_assert_eq(sl_snapshot_pod_by_uid(s, SL_STR("u-1")), pod);
 	cr_assert_null(sl_snapshot_pod_by_uid(s, SL_STR("u-2")));
 	cr_assert_null(sl_snapshot_unref(s));
 }

@@ -14,8 +14,6 @@ struct fixture {
 	struct sl_parent_ref ref;
 	struct sl_condition conditions[2];
 	struct sl_parent_status parent;
-	struct sl_route_status status;
-	struct sl_compile_report report;
 	struct sl_status *s;
 };
 
@@ -40,10 +38,37 @@ static void fixture_init(struct fixture *f)
 	f->conditions[1] = (struct sl_condition){SL_STR("ResolvedRefs"), SL_STR("True"),
 						 SL_STR("ResolvedRefs"), SL_STR("fine")};
 	f->parent = (struct sl_parent_status){&f->ref, f->conditions, 2};
-	f->status = (struct sl_route_status){&f->route.object, &f->parent, 1};
-	f->report.routes = &f->status;
-	f->report.n_routes = 1;
 	cr_assert_eq(sl_status_new(&f->s), 0);
+}
+
+static void part_free(struct sl_part *p)
+{
+	free(p);
+}
+
+/* A report on what the fixture says now; freed with sl_pmap_deinit(). */
+static struct sl_compile_report report_on(const struct fixture *f)
+{
+	struct sl_compile_report report = {0};
+	struct sl_route_status *rs = calloc(1, sizeof(*rs));
+
+	cr_assert_not_null(rs);
+	sl_part_init(&rs->part, part_free);
+	rs->key = SL_STR("HTTPRoute/shop/cart");
+	rs->route = &f->route.object;
+	rs->parents = &f->parent;
+	rs->n_parents = 1;
+	cr_assert_eq(sl_pmap_put(&report.routes, rs->key, &rs->part), 0);
+	sl_part_unref(&rs->part);
+	return report;
+}
+
+static void update(struct fixture *f, int64_t now_s)
+{
+	struct sl_compile_report report = report_on(f);
+
+	cr_assert_eq(sl_status_update(f->s, &report, now_s), 0);
+	sl_pmap_deinit(&report.routes);
 }
 
 static json_t *state(const struct fixture *f)
@@ -98,7 +123,7 @@ Test(status, conditions_have_the_form_of_the_api)
 	struct fixture f;
 
 	fixture_init(&f);
-	cr_assert_eq(sl_status_update(f.s, &f.report, 1767323045), 0);
+	update(&f, 1767323045);
 	expect_json(
 		&f,
 		"{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
@@ -123,7 +148,7 @@ Test(status, the_parent_ref_is_repeated_as_written)
 	f.ref.port = 80;
 	f.parent.n_conditions = 0;
 	f.route.object.meta.file = SL_STR("");
-	cr_assert_eq(sl_status_update(f.s, &f.report, 0), 0);
+	update(&f, 0);
 	expect_json(&f,
 		    "{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
 		    "\"parents\":[{\"parentRef\":{\"group\":\"\",\"kind\":\"Service\","
@@ -139,21 +164,21 @@ Test(status, the_transition_time_changes_only_with_the_status)
 	char at[32];
 
 	fixture_init(&f);
-	cr_assert_eq(sl_status_update(f.s, &f.report, 100), 0);
+	update(&f, 100);
 	f.conditions[0].message = SL_STR("other words");
 	f.conditions[0].reason = SL_STR("Other");
 	f.route.object.meta.generation = 4;
-	cr_assert_eq(sl_status_update(f.s, &f.report, 200), 0);
+	update(&f, 200);
 	transition(&f, "Accepted", at);
 	cr_expect_str_eq(at, "1970-01-01T00:01:40Z");
 	f.conditions[0].status = SL_STR("False");
-	cr_assert_eq(sl_status_update(f.s, &f.report, 300), 0);
+	update(&f, 300);
 	transition(&f, "Accepted", at);
 	cr_expect_str_eq(at, "1970-01-01T00:05:00Z");
 	transition(&f, "ResolvedRefs", at);
 	cr_expect_str_eq(at, "1970-01-01T00:01:40Z");
 	f.conditions[0].status = SL_STR("True");
-	cr_assert_eq(sl_status_update(f.s, &f.report, 400), 0);
+	update(&f, 400);
 	transition(&f, "Accepted", at);
 	cr_expect_str_eq(at, "1970-01-01T00:06:40Z");
 	sl_status_free(f.s);
@@ -165,11 +190,11 @@ Test(status, a_condition_that_was_gone_starts_anew)
 	char at[32];
 
 	fixture_init(&f);
-	cr_assert_eq(sl_status_update(f.s, &f.report, 100), 0);
+	update(&f, 100);
 	f.parent.n_conditions = 1;
-	cr_assert_eq(sl_status_update(f.s, &f.report, 200), 0);
+	update(&f, 200);
 	f.parent.n_conditions = 2;
-	cr_assert_eq(sl_status_update(f.s, &f.report, 300), 0);
+	update(&f, 300);
 	transition(&f, "ResolvedRefs", at);
 	cr_expect_str_eq(at, "1970-01-01T00:05:00Z");
 	sl_status_free(f.s);
@@ -182,9 +207,9 @@ Test(status, parents_that_differ_by_port_have_times_of_their_own)
 
 	fixture_init(&f);
 	f.ref.port = 80;
-	cr_assert_eq(sl_status_update(f.s, &f.report, 100), 0);
+	update(&f, 100);
 	f.ref.port = 81;
-	cr_assert_eq(sl_status_update(f.s, &f.report, 200), 0);
+	update(&f, 200);
 	transition(&f, "Accepted", at);
 	cr_expect_str_eq(at, "1970-01-01T00:03:20Z");
 	sl_status_free(f.s);
@@ -198,7 +223,7 @@ Test(status, text_that_is_no_utf8_is_still_shown)
 
 	fixture_init(&f);
 	f.conditions[0].message = SL_STR("cut \xe2\x82");
-	cr_assert_eq(sl_status_update(f.s, &f.report, 0), 0);
+	update(&f, 0);
 	root = state(&f);
 	text = json_dumps(root, 0);
 	cr_expect(strstr(text, "\"cut \xef\xbf\xbd\xef\xbf\xbd\""), "%s", text);
@@ -215,15 +240,18 @@ Test(status, each_allocation_fails_once_and_the_old_state_stays)
 	long n;
 
 	fixture_init(&f);
-	cr_assert_eq(sl_status_update(f.s, &f.report, 100), 0);
+	update(&f, 100);
 	f.conditions[0].status = SL_STR("False");
 	f.conditions[0].message = SL_STR("\xff");
 	for (n = 0; r; n++) {
+		struct sl_compile_report report = report_on(&f);
+
 		transition(&f, "Accepted", at);
 		cr_expect_str_eq(at, "1970-01-01T00:01:40Z");
 		(void)sl_alloc_fail_after(n);
-		r = sl_status_update(f.s, &f.report, 200);
+		r = sl_status_update(f.s, &report, 200);
 		(void)sl_alloc_fail_after(-1);
+		sl_pmap_deinit(&report.routes);
 		cr_assert(r == 0 || r == -ENOMEM);
 	}
 	cr_expect_gt(n, 2);
@@ -276,10 +304,10 @@ Test(status, the_file_is_replaced_only_when_something_changed)
 	cr_expect_neq(first, 0, "also without routes");
 	cr_assert_eq(sl_status_write(f.s, path), 0);
 	cr_expect_eq(inode(path), first);
-	cr_assert_eq(sl_status_update(f.s, &f.report, 100), 0);
+	update(&f, 100);
 	cr_assert_eq(sl_status_write(f.s, path), 0);
 	first = inode(path);
-	cr_assert_eq(sl_status_update(f.s, &f.report, 200), 0); /* nothing new */
+	update(&f, 200); /* nothing new */
 	cr_assert_eq(sl_status_write(f.s, path), 0);
 	cr_expect_eq(inode(path), first);
 	read = json_load_file(path, 0, &error);
@@ -313,4 +341,48 @@ Test(status, a_failed_write_leaves_nothing_and_is_made_up_for)
 	cr_assert_eq(unlink(inside), 0);
 	cr_assert_eq(rmdir(path), 0);
 	cr_assert_eq(rmdir(folder), 0);
+}
+
+/* ---- many routes ---- */
+
+/* Two routes by hand, so that one can change or go alone. */
+Test(status, only_what_changed_is_looked_at_again)
+{
+	struct sl_compile_report two, one = {0}, other;
+	const struct sl_part *first;
+	struct fixture f, g;
+	char at[32];
+
+	fixture_init(&f);
+	fixture_init(&g);
+	sl_status_free(g.s);
+	g.route.object.meta.name = SL_STR("basket");
+	two = report_on(&f);
+	other = report_on(&g);
+	first = sl_pmap_get(&other.routes, SL_STR("HTTPRoute/shop/cart"));
+	((struct sl_route_status *)first)->key = SL_STR("HTTPRoute/shop/basket");
+	cr_assert_eq(sl_pmap_put(&two.routes, SL_STR("HTTPRoute/shop/basket"), first), 0);
+	cr_assert_eq(sl_status_update(f.s, &two, 100), 0);
+	transition(&f, "Accepted", at); /* sorted: the basket's */
+	cr_expect_str_eq(at, "1970-01-01T00:01:40Z");
+	g.conditions[0].status = SL_STR("False");
+	cr_assert_eq(sl_status_update(f.s, &two, 200), 0);
+	transition(&f, "Accepted", at);
+	cr_expect_str_eq(at, "1970-01-01T00:01:40Z", "the same part: not looked at");
+	one.routes = sl_pmap_copy(&two.routes);
+	cr_assert_eq(sl_pmap_del(&one.routes, SL_STR("HTTPRoute/shop/basket")), 0);
+	cr_assert_eq(sl_status_update(f.s, &one, 300), 0);
+	expect_json(&f,
+		    "{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
+		    "\"file\":\"a.yaml\",\"line\":12,\"parents\":[{\"parentRef\":{\"group\":\"\","
+		    "\"kind\":\"Service\",\"name\":\"cart\"},\"controllerName\":\"sluice.dev/mesh\","
+		    "\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":"
+		    "\"Accepted\",\"message\":\"fine\",\"observedGeneration\":3,"
+		    "\"lastTransitionTime\":\"1970-01-01T00:01:40Z\"},{\"type\":\"ResolvedRefs\","
+		    "\"status\":\"True\",\"reason\":\"ResolvedRefs\",\"message\":\"fine\","
+		    "\"observedGeneration\":3,\"lastTransitionTime\":\"1970-01-01T00:01:40Z\"}]}]}]}");
+	sl_pmap_deinit(&one.routes);
+	sl_pmap_deinit(&two.routes);
+	sl_pmap_deinit(&other.routes);
+	sl_status_free(f.s);
 }

@@ -139,17 +139,22 @@ Test(lb_round_robin, balancers_start_at_different_endpoints)
 
 Test(lb_round_robin, pruning_forgets_only_what_is_gone)
 {
-	struct sl_snapshot snap = {0};
+	struct sl_snapshot before = {0}, after = {0};
 	struct sl_lb *lb = new_lb();
 	struct fixture kept, gone;
 	long at;
 
 	make_upstream(&kept, "a/b:80", 4, 4);
 	make_upstream(&gone, "a/c:80", 4, 4);
-	cr_assert_eq(sl_map_put(&snap.upstreams, kept.up.key, &kept.up, NULL), 0);
+	sl_part_init(&kept.up.part, NULL);
+	sl_part_init(&gone.up.part, NULL);
+	cr_assert_eq(sl_pmap_put(&before.upstreams, kept.up.key, &kept.up.part), 0);
+	after.upstreams = sl_pmap_copy(&before.upstreams);
+	cr_assert_eq(sl_pmap_put(&before.upstreams, gone.up.key, &gone.up.part), 0);
 	at = index_of(&kept, sl_lb_pick(lb, &kept.up, NULL));
 	(void)sl_lb_pick(lb, &gone.up, NULL);
-	sl_lb_prune(lb, &snap);
+	sl_lb_prune(lb, NULL, &before);
+	sl_lb_prune(lb, &before, &after);
 	cr_assert_eq(index_of(&kept, sl_lb_pick(lb, &kept.up, NULL)), (at + 1) % 4);
 	/* Only the one that was forgotten needs memory again. */
 	(void)sl_alloc_fail_after(-1);
@@ -157,7 +162,8 @@ Test(lb_round_robin, pruning_forgets_only_what_is_gone)
 	cr_assert_eq(sl_alloc_fail_after(-1), 0);
 	(void)sl_lb_pick(lb, &gone.up, NULL);
 	cr_assert_gt(sl_alloc_fail_after(-1), 0);
-	sl_map_deinit(&snap.upstreams);
+	sl_pmap_deinit(&before.upstreams);
+	sl_pmap_deinit(&after.upstreams);
 	(void)sl_lb_free(lb);
 }
 

@@ -314,38 +314,55 @@ Test(pool, dropping_a_source_leaves_the_others)
 	cr_assert_eq(take(1, &here), 3);
 }
 
+/* One upstream with one or two endpoints. */
 struct fixture {
-	struct sl_endpoint endpoint;
+	struct sl_endpoint endpoints[2];
 	struct sl_upstream up;
 	struct sl_snapshot snap;
 };
 
-static void make_snapshot(struct fixture *f, const struct sl_addr *endpoint)
+static void make_snapshot(struct fixture *f, const struct sl_addr *one, const struct sl_addr *two)
 {
-	*f = (struct fixture){.endpoint.addr = *endpoint};
-	f->up.endpoints = &f->endpoint;
-	f->up.n_endpoints = 1; /* none is ready: that alone closes nothing */
-	cr_assert_eq(sl_map_put(&f->snap.upstreams, SL_STR("a/b:80"), &f->up, NULL), 0);
+	*f = (struct fixture){.endpoints[0].addr = *one};
+	if (two)
+		f->endpoints[1].addr = *two;
+	f->up.key = SL_STR("a/b:80");
+	f->up.endpoints = f->endpoints;
+	f->up.n_endpoints = two ? 2 : 1; /* none is ready: that alone closes nothing */
+	sl_part_init(&f->up.part, NULL);
+	cr_assert_eq(sl_pmap_put(&f->snap.upstreams, f->up.key, &f->up.part), 0);
 }
 
-Test(pool, pruning_closes_what_no_upstream_has)
+static void snapshots_free(struct fixture *a, struct fixture *b)
 {
-	struct fixture f;
+	sl_pmap_deinit(&a->snap.upstreams);
+	sl_pmap_deinit(&b->snap.upstreams);
+}
+
+Test(pool, pruning_closes_what_an_upstream_lost)
+{
+	struct fixture before, after;
 
 	(void)give(1, &here, 0);
 	(void)give(1, &there, 1);
 	(void)give(2, &there, 2);
-	make_snapshot(&f, &here);
-	sl_pool_prune(pool, &f.snap);
+	make_snapshot(&before, &here, &there);
+	make_snapshot(&after, &here, NULL);
+	sl_pool_prune(pool, NULL, &before.snap);
+	sl_pool_prune(pool, &before.snap, &before.snap);
+	sl_pool_prune(pool, &after.snap, &before.snap);
+	cr_assert_eq(sl_pool_n_idle(pool), 3);
+	sl_pool_prune(pool, &before.snap, &after.snap);
 	cr_assert_eq(sl_pool_n_idle(pool), 1);
 	cr_assert_eq(take(1, &here), 0);
-	sl_pool_prune(pool, &f.snap);
-	sl_map_deinit(&f.snap.upstreams);
+	sl_pool_prune(pool, &before.snap, &after.snap);
+	snapshots_free(&before, &after);
 }
 
-Test(pool, pruning_many_at_the_limit_of_empty_slots)
+Test(pool, pruning_closes_what_a_lost_upstream_had)
 {
-	struct fixture f;
+	struct sl_snapshot none = {0};
+	struct fixture before, other;
 
 	use_pool(&(struct sl_pool_opts){.max_idle = 6});
 	for (uint64_t source = 1; source <= 6; source++)
@@ -354,24 +371,26 @@ Test(pool, pruning_many_at_the_limit_of_empty_slots)
 		(void)give(source, &there, 0);
 		(void)take(source, &there);
 	}
-	make_snapshot(&f, &here);
-	sl_pool_prune(pool, &f.snap);
-	sl_pool_prune(pool, &(struct sl_snapshot){0});
+	make_snapshot(&before, &here, &there);
+	make_snapshot(&other, &here, NULL);
+	sl_pool_prune(pool, &before.snap, &other.snap);
+	sl_pool_prune(pool, &other.snap, &none);
 	cr_assert_eq(sl_pool_n_idle(pool), 0);
-	sl_map_deinit(&f.snap.upstreams);
+	snapshots_free(&before, &other);
 }
 
 Test(pool, pruning_without_memory_closes_everything)
 {
-	struct fixture f;
+	struct fixture before, after;
 
 	(void)give(1, &here, 0);
-	make_snapshot(&f, &here);
+	make_snapshot(&before, &here, &there);
+	make_snapshot(&after, &here, NULL);
 	(void)sl_alloc_fail_after(0);
-	sl_pool_prune(pool, &f.snap);
+	sl_pool_prune(pool, &before.snap, &after.snap);
 	(void)sl_alloc_fail_after(-1);
 	cr_assert_eq(sl_pool_n_idle(pool), 0);
-	sl_map_deinit(&f.snap.upstreams);
+	snapshots_free(&before, &after);
 }
 
 Test(pool, freeing_destroys_what_is_inside)

@@ -13,6 +13,8 @@ struct fixture {
 	struct sl_rule rule;
 };
 
+static uint64_t last_id;
+
 static void make_rule(struct fixture *f, uint32_t n, const uint32_t *weights, uint32_t offset)
 {
 	*f = (struct fixture){0};
@@ -23,6 +25,7 @@ static void make_rule(struct fixture *f, uint32_t n, const uint32_t *weights, ui
 	f->rule.backends = f->backends;
 	f->rule.n_backends = n;
 	f->rule.wrr_offset = offset;
+	f->rule.id = ++last_id;
 }
 
 /* ---- shares ---- */
@@ -62,8 +65,8 @@ Test(wrr, any_window_of_the_total_weight_has_exact_shares)
 	for (size_t c = 0; c < sizeof(share_cases) / sizeof(share_cases[0]); c++) {
 		struct fixture f;
 
-		make_rule(&f, share_cases[c].n, share_cases[c].weights, 0);
 		for (int phase = 0; phase < 50; phase++) {
+			make_rule(&f, share_cases[c].n, share_cases[c].weights, 0);
 			cr_assert_eq(sl_wrr_resize(&w, f.rule.n_backends), 0);
 			for (int window = 0; window < 3; window++)
 				check_window(&w, &f, share_cases[c].name);
@@ -177,26 +180,45 @@ Test(wrr, equal_weights_are_never_picked_twice_in_a_row)
 
 /* ---- phases and snapshots ---- */
 
-Test(wrr, the_first_picks_after_each_of_many_resizes_follow_the_weights)
+Test(wrr, the_first_picks_of_each_of_many_rules_follow_the_weights)
 {
 	static const uint32_t weights[] = {70, 20, 10};
 	struct sl_wrr w = {.seed = 7};
-	enum { RESIZES = 20000, PICKS = 2 };
+	enum { RULES = 20000, PICKS = 2 };
 	uint64_t picks[3] = {0};
 	struct fixture f;
 
-	make_rule(&f, 3, weights, 0);
-	for (int i = 0; i < RESIZES; i++) {
+	for (int i = 0; i < RULES; i++) {
+		make_rule(&f, 3, weights, 0);
 		cr_assert_eq(sl_wrr_resize(&w, 3), 0);
 		for (int k = 0; k < PICKS; k++)
 			picks[sl_wrr_pick(&w, &f.rule)]++;
 	}
 	for (int i = 0; i < 3; i++) {
-		double share = (double)picks[i] / (RESIZES * PICKS);
+		double share = (double)picks[i] / (RULES * PICKS);
 
 		cr_assert(share > weights[i] / 100.0 - 0.02 && share < weights[i] / 100.0 + 0.02,
 			  "backend %d: %f", i, share);
 	}
+	sl_wrr_deinit(&w);
+}
+
+Test(wrr, a_rule_that_stays_goes_on_where_it_was)
+{
+	static const uint32_t weights[] = {2, 1}, other[] = {1, 1};
+	struct sl_wrr w = {.seed = 5};
+	struct fixture f, g;
+	uint64_t picks[2] = {0};
+
+	make_rule(&f, 2, weights, 1);
+	for (uint32_t i = 0; i < 300; i++) {
+		/* As snapshots would come, between any two picks, with other rules around. */
+		cr_assert_eq(sl_wrr_resize(&w, 3 + i % 5), 0);
+		make_rule(&g, 1, other, 0);
+		(void)sl_wrr_pick(&w, &g.rule);
+		picks[sl_wrr_pick(&w, &f.rule)]++;
+	}
+	cr_assert(picks[0] == 200 && picks[1] == 100, "%lu, %lu", picks[0], picks[1]);
 	sl_wrr_deinit(&w);
 }
 

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is in the model that the nodes do not show yet. */
+#include <errno.h>
+#include "base/cleanup.h"
+#include "compile/work.h"
+
+static struct sl_map *nodes_of(struct sl_compiler *c, enum sl_kind kind)
+{
+	switch (kind) {
+	case SL_KIND_SERVICE:
+		return &c->services;
+	case SL_KIND_ENDPOINTSLICE:
+		return &c->slices;
+	case SL_KIND_HTTPROUTE:
+		return &c->routes;
+	case SL_KIND_POD:
+		return &c->pods;
+	default:
+		return NULL; /* nothing depends on it */
+	}
+}
+
+/* What its node was made of; NULL: nothing. Objects are embedded first. */
+static const struct sl_object *known(enum sl_kind kind, const void *node)
+{
+	if (!node)
+		return NULL;
+	switch (kind) {
+	case SL_KIND_SERVICE:
+		return (const struct sl_object *)((const struct service_node *)node)->service;
+	case SL_KIND_ENDPOINTSLICE:
+		return (const struct sl_object *)((const struct slice_node *)node)->slice;
+	case SL_KIND_HTTPROUTE:
+		return (const struct sl_object *)((const struct route_node *)node)->route;
+	case SL_KIND_POD:
+		return (const struct sl_object *)((const struct pod_node *)node)->pod;
+	default:
+		return NULL;
+	}
+}
+
+/* o: NULL when it is gone. */
+static int object_set(struct sl_compiler *c, enum sl_kind kind, struct sl_str key,
+		      struct sl_object *o)
+{
+	switch (kind) {
+	case SL_KIND_SERVICE:
+		return service_set(c, key, (struct sl_service *)o);
+	case SL_KIND_ENDPOINTSLICE:
+		return slice_set(c, key, (struct sl_endpointslice *)o);
+	case SL_KIND_HTTPROUTE:
+		return route_set(c, key, (struct sl_httproute *)o);
+	case SL_KIND_POD:
+		return pod_set(c, key, (struct sl_pod *)o);
+	default:
+		return 0;
+	}
+}
+
+static int object_compare(struct sl_compiler *c, const struct sl_model *model, enum sl_kind kind,
+			  struct sl_str key)
+{
+	struct sl_map *nodes = nodes_of(c, kind);
+	struct sl_object *o = sl_model_get_key(model, kind, key);
+
+	if (!nodes || known(kind, sl_map_get(nodes, key)) == o)
+		return 0;
+	return object_set(c, kind, key, o);
+}
+
+/* ---- everything ---- */
+
+static int drop_missing(struct sl_compiler *c, const struct sl_model *model, enum sl_kind kind)
+{
+	struct sl_map *nodes = nodes_of(c, kind);
+	struct sl_str key;
+	size_t pos = 0;
+	void *node;
+
+	while ((node = sl_map_next(nodes, &pos, &key))) {
+		int r;
+
+		if (!known(kind, node) || sl_model_get_key(model, kind, key))
+			continue;
+		r = object_set(c, kind, key, NULL);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int kind_compare(struct sl_compiler *c, const struct sl_model *model, enum sl_kind kind)
+{
+	const struct sl_map *objects = &model->by_kind[kind];
+	struct sl_str key;
+	size_t pos = 0;
+	int r = 0;
+
+	if (!nodes_of(c, kind))
+		return 0;
+	r = drop_missing(c, model, kind);
+	while (!r && sl_map_next(objects, &pos, &key))
+		r = object_compare(c, model, kind, key);
+	return r;
+}
+
+int changes_follow(struct sl_compiler *c, const struct sl_model *model)
+{
+	int r = 0;
+
+	if (c->model_id == model->id && sl_model_knows(model, c->model_generation)) {
+		for (uint64_t g = c->model_generation + 1; g <= model->generation && !r; g++) {
+			const struct sl_model_change *change = sl_model_change(model, g);
+
+			r = object_compare(c, model, change->kind, change->key);
+		}
+		return r;
+	}
+	for (int kind = 0; kind < SL_N_KINDS && !r; kind++)
+		r = kind_compare(c, model, (enum sl_kind)kind);
+	return r;
+}

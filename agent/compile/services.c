@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services, the slices that lie at them, and their ports. */
+#include <errno.h>
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "compile/work.h"
+
+/* ---- nodes ---- */
+
+/* Longer than any key that the decoder lets pass (63 + 1 + 253). */
+enum { MAX_KEY = 512 };
+
+static int service_new(struct sl_compiler *c, struct sl_str key, size_t len_namespace,
+		       struct service_node **ret)
+{
+	struct service_node *s = sl_calloc(1, sizeof(*s) + key.len);
+	const char *text = (const char *)(s + 1);
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	sl_list_init(&s->slices);
+	sl_list_init(&s->dependents);
+	sl_list_init(&s->changed);
+	sl_list_init(&s->bad_policy);
+	memcpy(s + 1, key.ptr, key.len);
+	s->key = (struct sl_str){text, key.len};
+	s->namespace = (struct sl_str){text, len_namespace};
+	s->name = sl_str_skip(s->key, len_namespace + 1);
+	r = sl_map_put(&c->services, s->key, s, NULL);
+	if (r) {
+		free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+static int service_by_key(struct sl_compiler *c, struct sl_str key, struct service_node **ret)
+{
+	const char *slash = memchr(key.ptr, '/', key.len);
+
+	*ret = sl_map_get(&c->services, key);
+	return *ret ? 0 : service_new(c, key, (size_t)(slash - key.ptr), ret);
+}
+
+int service_get(struct sl_compiler *c, struct sl_str namespace, struct sl_str name,
+		struct service_node **ret)
+{
+	char buf[MAX_KEY];
+	int n = snprintf(buf, sizeof(buf), "%.*s/%.*s", SL_STR_ARG(namespace), SL_STR_ARG(name));
+
+	if (n < 0 || n >= MAX_KEY)
+		n = snprintf(buf, sizeof(buf), "/"); /* which is no Service's name either */
+	return service_by_key(c, (struct sl_str){buf, (size_t)n}, ret);
+}
+
+void service_touch(struct sl_compiler *c, struct service_node *s)
+{
+	if (sl_list_empty(&s->changed))
+		sl_list_append(&c->changed_services, &s->changed);
+}
+
+static void object_unref(struct sl_object *o)
+{
+	(void)sl_object_unref(o); /* always NULL */
+}
+
+static void port_deinit(struct sl_compiler *c, struct port_node *port)
+{
+	for (uint32_t i = 0; i < port->n_claims; i++)
+		claim_drop(&c->vips, &port->claims[i]);
+	if (port->producer)
+		group_free(port->producer);
+	sl_list_foreach_safe (it, &port->consumers)
+		group_free(sl_container_of(it, struct group_node, node));
+	sl_list_remove(&port->changed);
+	sl_part_unref(port->frontend ? &port->frontend->part : NULL);
+	sl_part_unref(port->upstream ? &port->upstream->part : NULL);
+	free(port->claims);
+	free(port->ready);
+	free((char *)port->key.ptr);
+}
+
+static void ports_free(struct sl_compiler *c, struct service_node *s)
+{
+	for (uint32_t i = 0; i < s->n_ports; i++)
+		port_deinit(c, &s->ports[i]);
+	free(s->ports);
+	s->ports = NULL;
+	s->n_ports = 0;
+}
+
+static void service_free(struct sl_compiler *c, struct service_node *s)
+{
+	ports_free(c, s);
+	sl_list_remove(&s->changed);
+	sl_list_remove(&s->bad_policy);
+	object_unref(s->service ? &s->service->object : NULL);
+	object_unref(s->built ? &s->built->object : NULL);
+	free(s);
+}
+
+/* ---- objects ---- */
+
+int service_set(struct sl_compiler *c, struct sl_str key, struct sl_service *service)
+{
+	struct service_node *s;
+	int r = service_by_key(c, key, &s);
+
+	if (r)
+		return r;
+	if (service)
+		sl_object_ref(&service->object);
+	object_unref(s->service ? &s->service->object : NULL);
+	s->service = service;
+	service_touch(c, s);
+	return 0;
+}
+
+static void endpoints_touch(struct sl_compiler *c, struct service_node *s)
+{
+	s->endpoints_changed = true;
+	service_touch(c, s);
+}
+
+static int slice_move(struct sl_compiler *c, struct slice_node *n)
+{
+	struct sl_str service = n->slice ? n->slice->service : SL_STR_NULL;
+	int r = 0;
+
+	if (n->service)
+		endpoints_touch(c, n->service);
+	sl_list_remove(&n->node);
+	n->service = NULL;
+	if (service.len)
+		r = service_get(c, n->slice->object.meta.namespace, service, &n->service);
+	if (n->service && !r) {
+		sl_list_append(&n->service->slices, &n->node);
+		endpoints_touch(c, n->service);
+	}
+	return r;
+}
+
+static void slice_free(struct slice_node *n)
+{
+	sl_list_remove(&n->node);
+	object_unref(n->slice ? &n->slice->object : NULL);
+	free(n);
+}
+
+int slice_set(struct sl_compiler *c, struct sl_str key, struct sl_endpointslice *slice)
+{
+	struct slice_node *n = sl_map_get(&c->slices, key);
+	struct sl_endpointslice *old = n ? n->slice : NULL;
+	int r = 0;
+
+	if (!n) {
+		n = sl_new(struct slice_node);
+		if (!n)
+			return -ENOMEM;
+		sl_list_init(&n->node);
+	}
+	n->slice = slice;
+	if (slice) {
+		sl_object_ref(&slice->object);
+		/* The key lies in the object. */
+		r = sl_map_put(&c->slices, slice->object.key, n, NULL);
+		if (r && !old) {
+			slice_free(n);
+			return r;
+		}
+	} else {
+		(void)sl_map_del(&c->slices, key); /* it is there */
+	}
+	if (!r)
+		r = slice_move(c, n);
+	object_unref(old ? &old->object : NULL);
+	if (!slice)
+		slice_free(n);
+	return r;
+}
+
+/* ---- ports ---- */
+
+struct port_node *service_port(const struct service_node *s, const struct sl_service_port *port)
+{
+	for (uint32_t i = 0; i < s->n_ports; i++) {
+		if (s->ports[i].port == port)
+			return &s->ports[i];
+	}
+	return NULL;
+}
+
+static bool same_port(const struct sl_service_port *a, const struct sl_service_port *b)
+{
+	return a->port == b->port && a->protocol == b->protocol && sl_str_eq(a->name, b->name) &&
+	       sl_str_eq(a->app_protocol, b->app_protocol);
+}
+
+/* Whether all that routes, ports and addresses depend on is the same. */
+static bool same_shape(const struct sl_service *a, const struct sl_service *b)
+{
+	if (!a || !b)
+		return a == b;
+	if (a->type != b->type || a->headless != b->headless ||
+	    a->n_cluster_ips != b->n_cluster_ips || a->n_ports != b->n_ports)
+		return false;
+	for (uint32_t i = 0; i < a->n_cluster_ips; i++) {
+		if (!sl_addr_eq(&a->cluster_ips[i], &b->cluster_ips[i]))
+			return false;
+	}
+	for (uint32_t i = 0; i < a->n_ports; i++) {
+		if (!same_port(&a->ports[i], &b->ports[i]))
+			return false;
+	}
+	return true;
+}
+
+void services_compare(struct sl_compiler *c)
+{
+	sl_list_foreach (it, &c->changed_services) {
+		struct service_node *s = sl_container_of(it, struct service_node, changed);
+
+		s->reshaped = !same_shape(s->built, s->service);
+		if (!s->reshaped)
+			continue;
+		sl_list_foreach (d, &s->dependents)
+			route_touch(c, sl_container_of(d, struct dependency, node)->route);
+	}
+}
+
+static bool has_port(const struct service_node *s, uint16_t number)
+{
+	for (uint32_t i = 0; i < s->n_ports; i++) {
+		if (s->ports[i].port->port == number)
+			return true;
+	}
+	return false;
+}
+
+static int port_init(struct sl_compiler *c, struct service_node *s, struct port_node *port,
+		     const struct sl_service_port *spec)
+{
+	char *key = sl_asprintf("%.*s:%u", SL_STR_ARG(s->key), spec->port);
+
+	sl_list_init(&port->consumers);
+	sl_list_init(&port->changed);
+	port->service = s;
+	port->port = spec;
+	port->index = s->n_ports++;
+	port->app_protocol = app_protocol_from(spec->app_protocol);
+	if (!key)
+		return -ENOMEM;
+	port->key = sl_str_from(key);
+	return port_claim(c, port);
+}
+
+/* Groups are empty: the routes were detached. */
+static int ports_build(struct sl_compiler *c, struct service_node *s)
+{
+	const struct sl_service *service = s->service;
+	int r = 0;
+
+	for (uint32_t i = 0; i < s->n_ports && !r; i++)
+		r = sl_pmap_del(&c->upstreams, s->ports[i].key);
+	if (r)
+		return r;
+	ports_free(c, s);
+	if (!service || service->type == SL_SERVICE_EXTERNALNAME)
+		return 0;
+	s->ports = sl_new_n(struct port_node, service->n_ports);
+	if (!s->ports)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < service->n_ports && !r; i++) {
+		const struct sl_service_port *spec = &service->ports[i];
+
+		/* The same number twice: the first counts. */
+		if (spec->protocol == SL_PROTOCOL_TCP && !has_port(s, spec->port))
+			r = port_init(c, s, &s->ports[s->n_ports], spec);
+	}
+	s->endpoints_changed = true;
+	return r;
+}
+
+/* Ports are as they were, but the object that they point into is another. */
+static void ports_repoint(struct service_node *s)
+{
+	for (uint32_t i = 0; i < s->n_ports; i++)
+		s->ports[i].port = &s->service->ports[s->ports[i].port - s->built->ports];
+}
+
+static void policy_read(struct sl_compiler *c, struct service_node *s)
+{
+	struct sl_str value = SL_STR_NULL;
+
+	if (s->service)
+		value = sl_object_annotation(&s->service->object,
+					     SL_STR("sluice.dev/failure-policy"));
+	s->policy = c->opts.failure_policy;
+	sl_list_remove(&s->bad_policy);
+	if (sl_str_eqc(value, "open"))
+		s->policy = SL_FAIL_OPEN;
+	else if (sl_str_eqc(value, "closed"))
+		s->policy = SL_FAIL_CLOSED;
+	else if (value.ptr)
+		sl_list_append(&c->bad_policies, &s->bad_policy);
+}
+
+static int service_build(struct sl_compiler *c, struct service_node *s)
+{
+	int r = 0;
+
+	if (s->reshaped)
+		r = ports_build(c, s);
+	else if (s->service != s->built)
+		ports_repoint(s);
+	if (r)
+		return r;
+	if (s->service != s->built) {
+		object_unref(s->built ? &s->built->object : NULL);
+		s->built = s->service;
+		if (s->built)
+			sl_object_ref(&s->built->object);
+		policy_read(c, s);
+	}
+	for (uint32_t i = 0; i < s->n_ports && !r; i++) {
+		if (s->endpoints_changed)
+			r = upstream_build(c, &s->ports[i]);
+		/* For the plan's sake: policy and endpoints are in it. */
+		for (uint32_t j = 0; j < s->ports[i].n_claims; j++)
+			claim_touch(&c->vips, &s->ports[i].claims[j]);
+	}
+	s->endpoints_changed = s->reshaped = false;
+	return r;
+}
+
+int services_build(struct sl_compiler *c)
+{
+	sl_list_foreach (it, &c->changed_services) {
+		int r = service_build(c, sl_container_of(it, struct service_node, changed));
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void services_settle(struct sl_compiler *c)
+{
+	sl_list_foreach_safe (it, &c->changed_services) {
+		struct service_node *s = sl_container_of(it, struct service_node, changed);
+
+		sl_list_remove(&s->changed);
+		if (s->service || !sl_list_empty(&s->slices) || !sl_list_empty(&s->dependents))
+			continue;
+		(void)sl_map_del(&c->services, s->key); /* it is there */
+		service_free(c, s);
+	}
+}
+
+void services_free(struct sl_compiler *c)
+{
+	struct service_node *s;
+	struct slice_node *n;
+	size_t pos = 0;
+
+	while ((n = sl_map_next(&c->slices, &pos, NULL)))
+		slice_free(n);
+	sl_map_deinit(&c->slices);
+	pos = 0;
+	while ((s = sl_map_next(&c->services, &pos, NULL)))
+		service_free(c, s);
+	sl_map_deinit(&c->services);
+}
+
+/* ---- warnings ---- */
+
+static int service_cmp(const void *a, const void *b)
+{
+	const struct service_node *x = *(const struct service_node *const *)a;
+	const struct service_node *y = *(const struct service_node *const *)b;
+	int order = sl_str_cmp(x->namespace, y->namespace);
+
+	return order ? order : sl_str_cmp(x->name, y->name);
+}
+
+int services_warn(struct sl_compiler *c, struct sl_diags *diags)
+{
+	_cleanup_(sl_freep) const struct service_node **list = NULL;
+	size_t n = 0;
+
+	sl_list_foreach (it, &c->bad_policies)
+		n++;
+	list = sl_new_n(const struct service_node *, n);
+	if (!list)
+		return -ENOMEM;
+	n = 0;
+	sl_list_foreach (it, &c->bad_policies)
+		list[n++] = sl_container_of(it, struct service_node, bad_policy);
+	qsort(list, n, sizeof(*list), service_cmp);
+	for (size_t i = 0; i < n; i++) {
+		const struct sl_object *o = &list[i]->service->object;
+
+		warn(diags, o, SL_STR("metadata.annotations[sluice.dev/failure-policy]"),
+		     "expected \"open\" or \"closed\", found \"%.*s\": ignoring it",
+		     SL_STR_ARG(sl_object_annotation(o, SL_STR("sluice.dev/failure-policy"))));
+	}
+	return 0;
+}
