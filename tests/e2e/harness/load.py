@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Closed-loop load from inside a pod: some threads, one request after the other, until told to stop."""
 import collections
+import resource
 import threading
 import time
 
@@ -69,3 +70,17 @@ def run(task, addr, threads=4, keep_alive=False, target="/", timeout=10):
         w.join()
         total.merge(r)
     return total
+
+
+def hold(task, addr, n):
+    """For Entry.spawn(): n connections, each of which has had one request; reports, holds them until told to stop."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n + 100, n + 100))
+    conns = []
+    for i in range(n):
+        c = rawhttp.Conn(addr, timeout=30)
+        c.request(target=f"/{i}")
+        conns.append(c)
+    task.report(n)
+    task.wait_stop()
+    for c in conns:
+        c.close()

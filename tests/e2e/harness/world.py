@@ -130,7 +130,8 @@ class World:
 
     def start(self, *extra, wait=True, env=None, entry=None, wrapper=(), **options):
         """Options by keyword replace those of arguments(); None leaves one out."""
-        assert not any(a.running() for a in self.fabric.agents), "one agent at a time"
+        assert not any(a.running() for a in self.fabric.agents), \
+            "one agent at a time: in a module that shares a world no test starts one of its own"
         arguments = self.arguments()
         arguments.update({"--" + k.replace("_", "-"): v for k, v in options.items()})
         argv = [word for k, v in arguments.items() if v is not None for word in (k, str(v))]
@@ -257,7 +258,7 @@ class World:
         for agent in self.agents:
             if agent.running():
                 agent.kill()
-        self.fabric.agents.clear()
+        self.fabric.agents[:] = [a for a in self.fabric.agents if a.running()]
         if self.agents:
             attempt(self.uninstall)
             attempt(self._check_nothing_left)
