@@ -150,7 +150,9 @@ bool sl_down_step(struct sl_conn *c)
 
 	/* While nobody reads, a reset would go unnoticed until the next byte of the answer. */
 	if (c->stream && c->sock.hangup && c->sock.can_read)
-		(void)sl_sock_fill(&c->sock, SL_SOCK_HIGH_BYTES); /* out of memory: tried again at the next event */
+		(void)sl_sock_fill(
+			&c->sock,
+			SL_SOCK_HIGH_BYTES); /* out of memory: tried again at the next event */
 	/* With a full queue even that does not tell, and nobody is there for the answer. */
 	if (c->sock.error || c->sock.broken || c->sock.gone) {
 		sl_conn_kill(c, SL_END_CLIENT_CLOSED);
@@ -172,7 +174,8 @@ bool sl_down_step(struct sl_conn *c)
 }
 
 /* A part of the body goes to fn; framing around it is dropped. */
-static int hand_on(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n),
+static int hand_on(struct sl_stream *s,
+		   int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n),
 		   struct sl_str part, size_t used)
 {
 	struct sl_buf *in = &s->conn->sock.in;
@@ -189,6 +192,7 @@ static int hand_on(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl
 bool sl_down_read_body(struct sl_stream *s,
 		       int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n))
 {
+	const struct sl_h1_limits *limits = &s->conn->proxy->opts.h1;
 	struct sl_sock *sock = &s->conn->sock;
 	struct sl_h1_body *body = &s->req_body;
 	size_t budget = SL_SOCK_HIGH_BYTES;
@@ -199,9 +203,8 @@ bool sl_down_read_body(struct sl_stream *s,
 		struct sl_h1_error err;
 		size_t used = 0;
 		ssize_t n;
-		int r = sl_h1_body_next(body, &s->conn->proxy->opts.h1, sl_buf_ptr(&sock->in),
-					sl_buf_len(&sock->in), &s->arena, &s->req_trailers, &part,
-					&used, &err);
+		int r = sl_h1_body_next(body, limits, sl_buf_ptr(&sock->in), sl_buf_len(&sock->in),
+					&s->arena, &s->req_trailers, &part, &used, &err);
 
 		if (!r && part.len && fn)
 			r = hand_on(s, fn, part, used);
@@ -223,7 +226,7 @@ bool sl_down_read_body(struct sl_stream *s,
 		}
 		if (body->done)
 			break;
-		n = sl_sock_fill(sock, SL_SOCK_HIGH_BYTES);
+		n = sl_sock_fill(sock, sl_sock_read_limit(limits->trailer_bytes));
 		if (n == -ENOMEM && fn) {
 			/* No further edge will say that there is something to read. */
 			reply_bad(s, -ENOMEM, NULL);

@@ -14,6 +14,15 @@
 #define SL_SOCK_HIGH_BYTES 65536
 #define SL_SOCK_READ_BYTES 16384
 
+/* How far to read ahead where the parser wants a section of that many bytes at once: with no more
+ * than these it would ask for the next byte, which nobody would read. */
+static inline size_t sl_sock_read_limit(size_t section_bytes)
+{
+	size_t n = section_bytes + SL_SOCK_READ_BYTES;
+
+	return n > SL_SOCK_HIGH_BYTES ? n : SL_SOCK_HIGH_BYTES;
+}
+
 struct sl_sock {
 	struct sl_watch *watch; /* borrowed: embedded in the owner */
 	struct sl_buf in, out;
@@ -27,7 +36,7 @@ struct sl_sock {
 	bool shut;	 /* our FIN was sent, or nothing can be sent any more */
 	bool broken;	 /* sending failed: what is queued never went out */
 	bool reset;	 /* the peer reset it before its FIN: what has been read ends too early */
-	bool gone;	 /* it is closed both ways: nobody takes what we send, though we did not close */
+	bool gone; /* it is closed both ways: nobody takes what we send, though we did not close */
 };
 
 #define SL_SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
@@ -49,15 +58,16 @@ static inline bool sl_sock_is_open(const struct sl_sock *s)
 void sl_sock_event(struct sl_sock *s, uint32_t events);
 
 /*
- * Read what is there, at most until limit bytes are queued. Returns the number of bytes read (0: nothing
- * now, or eof, or error: see the flags), or -ENOMEM. When the limit stopped it, can_read stays true.
+ * Read what is there, at most until limit bytes are queued. Returns the number of bytes read (0:
+ * nothing now, or eof, or error: see the flags), or -ENOMEM. When the limit stopped it, can_read
+ * stays true.
  */
 ssize_t sl_sock_fill(struct sl_sock *s, size_t limit);
-/* Send what is queued. Returns bytes sent. When the peer takes no more (s->broken) the queue is kept, and
- * reading goes on: a server may answer early and close. */
+/* Send what is queued. Returns bytes sent. When the peer takes no more (s->broken) the queue is
+ * kept, and reading goes on: a server may answer early and close. */
 size_t sl_sock_flush(struct sl_sock *s);
-/* The same where sl_sock_shutdown() or sl_sock_close() follows at once when the queue is empty: the last bytes wait in
- * the kernel and leave in one segment with the FIN. */
+/* The same where sl_sock_shutdown() or sl_sock_close() follows at once when the queue is empty: the
+ * last bytes wait in the kernel and leave in one segment with the FIN. */
 size_t sl_sock_flush_last(struct sl_sock *s);
 /* Send a FIN once the queue is empty; no-op if done. */
 void sl_sock_shutdown(struct sl_sock *s);

@@ -126,9 +126,9 @@ static bool read_head(struct sl_stream *s)
 	int r = SL_H1_MORE;
 
 	if (sl_buf_len(&up->in))
-		r = sl_h1_parse_response(&s->conn->proxy->opts.h1, &s->res_scan, sl_buf_ptr(&up->in),
-					 sl_buf_len(&up->in), s->req.method, &s->arena, &s->res,
-					 &used, &err);
+		r = sl_h1_parse_response(&s->conn->proxy->opts.h1, &s->res_scan,
+					 sl_buf_ptr(&up->in), sl_buf_len(&up->in), s->req.method,
+					 &s->arena, &s->res, &used, &err);
 	if (r == SL_H1_MORE) {
 		if (!sl_sock_read_done(up))
 			return false;
@@ -143,7 +143,8 @@ static bool read_head(struct sl_stream *s)
 	}
 	s->res_scan = (struct sl_h1_scan){0};
 	sl_buf_consume(&up->in, used);
-	if (s->res.status == 101 || (s->req.method == SL_METHOD_CONNECT && s->res.status / 100 == 2))
+	if (s->res.status == 101 ||
+	    (s->req.method == SL_METHOD_CONNECT && s->res.status / 100 == 2))
 		return switch_protocols(s);
 	return s->res.status < 200 ? interim(s) : final_head(s);
 }
@@ -179,7 +180,8 @@ static bool read_body(struct sl_stream *s)
 			sl_buf_consume(&up->in, before);
 		}
 		if (r || (part.len && sl_down_write_body(s, &up->in, part.len))) {
-			sl_conn_kill(s->conn, r == SL_H1_BAD ? SL_END_UPSTREAM_INVALID : SL_END_INTERNAL);
+			sl_conn_kill(s->conn,
+				     r == SL_H1_BAD ? SL_END_UPSTREAM_INVALID : SL_END_INTERNAL);
 			return true;
 		}
 		sl_buf_consume(&up->in, used - before - part.len);
@@ -203,12 +205,15 @@ static bool read_body(struct sl_stream *s)
 
 bool sl_up_read(struct sl_stream *s)
 {
+	const struct sl_h1_limits *limits = &s->conn->proxy->opts.h1;
 	struct sl_sock *up = &s->attempt.up->sock;
 	ssize_t n;
 
 	if (sl_sock_out_full(&s->conn->sock))
 		return false;
-	n = sl_sock_fill(up, SL_SOCK_HIGH_BYTES);
+	n = sl_sock_fill(up, sl_sock_read_limit(s->state == SL_STREAM_WAITING
+							? limits->head_bytes
+							: limits->trailer_bytes));
 	if (n == -ENOMEM) {
 		sl_stream_reply(s, 503, SL_END_INTERNAL);
 		return true;

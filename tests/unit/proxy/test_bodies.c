@@ -305,6 +305,55 @@ Test(bodies, what_is_no_answer_becomes_502)
 	}
 }
 
+/* ---- sections longer than what is usually read ahead ---- */
+
+enum { SECTION = 300000 };
+
+static void send_padding(struct rig_peer *p, size_t n)
+{
+	static char block[1000];
+
+	memset(block, 'x', sizeof(block));
+	for (; n; n -= sizeof(block))
+		rig_send_bytes(&r, p, block, sizeof(block));
+}
+
+Test(bodies, a_head_of_an_answer_may_be_as_long_as_its_limit)
+{
+	r.opts.h1.head_bytes = 2 * SECTION;
+	begin(GET);
+	rig_send(&r, &server, "HTTP/1.1 200 OK\r\nX: ");
+	send_padding(&server, SECTION);
+	rig_send(&r, &server, "\r\nContent-Length: 2\r\n\r\nok");
+	rig_expect(&r, &client, "HTTP/1.1 200 OK\r\nX: x");
+	cr_assert_geq(rig_skip_to(&r, &client, "\r\nContent-Length: 2\r\n\r\nok"), SECTION);
+}
+
+/* Whatever the sizes of the reads: a buffer that held just the limit was never read on. */
+Test(bodies, a_head_of_an_answer_ends_at_its_limit)
+{
+	r.opts.h1.head_bytes = SL_SOCK_HIGH_BYTES;
+	begin(GET);
+	rig_send(&r, &server, "HTTP/1.1 200 OK\r\nX: ");
+	send_padding(&server, SECTION);
+	rig_expect(&r, &client, "HTTP/1.1 502 Bad Gateway\r\n");
+	rig_drain(&r, &server);
+	rig_reset(&client);
+}
+
+Test(bodies, a_trailer_section_may_be_as_long_as_its_limit)
+{
+	r.opts.h1.trailer_bytes = 2 * SECTION;
+	begin(CHUNKED);
+	rig_send(&r, &client, "0\r\nX: ");
+	send_padding(&client, SECTION);
+	rig_send(&r, &client, "\r\n\r\n");
+	rig_expect(&r, &server, "0\r\nX: x");
+	cr_assert_geq(rig_skip_to(&r, &server, "\r\n\r\n"), SECTION - 1);
+	rig_send(&r, &server, OK);
+	rig_expect(&r, &client, OK);
+}
+
 /* ---- cut and broken requests ---- */
 
 static const struct {
