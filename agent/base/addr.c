@@ -71,7 +71,8 @@ const char *sl_addr_format(const struct sl_addr *a, char out[SL_ADDR_TEXT])
 	char ip[SL_ADDR_TEXT];
 
 	sl_addr_format_ip(a, ip);
-	(void)snprintf(out, SL_ADDR_TEXT, sl_addr_is_v4(a) ? "%.46s:%u" : "[%.46s]:%u", ip, a->port);
+	(void)snprintf(out, SL_ADDR_TEXT, sl_addr_is_v4(a) ? "%.46s:%u" : "[%.46s]:%u", ip,
+		       a->port);
 	return out;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Allocation with a seam for tests. All heap memory of the agent's own code comes from here, so that
- * a test can make each allocation fail once. Never aborts; callers handle NULL.
- * Thread: any. Memory is released with free().
+ * Allocation with a seam for tests. All heap memory of the agent's own code comes from here, so
+ * that a test can make each allocation fail once. Never aborts; callers handle NULL. Thread: any.
+ * Memory is released with free().
  */
 #include <stddef.h>
 
@@ -16,7 +16,7 @@ char *sl_strdup(const char *s) __attribute__((malloc, warn_unused_result));
 /* printf into a fresh string; NULL on -ENOMEM. */
 char *sl_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), warn_unused_result));
 
-#define sl_new(type)	 ((type *)sl_calloc(1, sizeof(type)))
+#define sl_new(type)	  ((type *)sl_calloc(1, sizeof(type)))
 #define sl_new_n(type, n) ((type *)sl_calloc((n), sizeof(type)))
 
 /*

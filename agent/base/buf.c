@@ -121,7 +121,8 @@ int sl_buf_vprintf(struct sl_buf *b, const char *fmt, va_list ap)
 		return -EINVAL;
 	r = check_size(b, (size_t)n);
 	if (!r)
-		r = make_room(b, (size_t)n + 1); /* the NUL is not content, the limit does not count it */
+		r = make_room(
+			b, (size_t)n + 1); /* the NUL is not content, the limit does not count it */
 	if (r)
 		return r;
 	(void)vsnprintf(sl_buf_tail(b), (size_t)n + 1, fmt, ap); /* the size was just computed */

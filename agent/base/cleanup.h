@@ -10,11 +10,11 @@
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
 /* Return a pointer and leave NULL behind. */
-#define sl_take(p)                                                                                 \
-	({                                                                                         \
-		__typeof__(p) sl_taken_ = (p);                                                     \
-		(p) = NULL;                                                                        \
-		sl_taken_;                                                                         \
+#define sl_take(p)                             \
+	({                                     \
+		__typeof__(p) sl_taken_ = (p); \
+		(p) = NULL;                    \
+		sl_taken_;                     \
 	})
 
 /* Return a descriptor and leave -1 behind. */
@@ -27,11 +27,11 @@ static inline int sl_take_fd(int *fd)
 }
 
 /* Define sl_x_freep() for _cleanup_() out of a destructor that accepts NULL. */
-#define SL_DEFINE_CLEANUP(type, fn)                                                                \
-	static inline void fn##p(type *p)                                                          \
-	{                                                                                          \
-		if (*p)                                                                            \
-			fn(*p);                                                                    \
+#define SL_DEFINE_CLEANUP(type, fn)       \
+	static inline void fn##p(type *p) \
+	{                                 \
+		if (*p)                   \
+			fn(*p);           \
 	}
 
 static inline void sl_freep(void *p)

@@ -8,8 +8,8 @@ struct sl_list {
 	struct sl_list *prev, *next;
 };
 
-#define SL_LIST_INIT(l) ((struct sl_list){&(l), &(l)})
-#define sl_container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define SL_LIST_INIT(l)			 ((struct sl_list){&(l), &(l)})
+#define sl_container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 static inline void sl_list_init(struct sl_list *l)
 {
@@ -42,8 +42,9 @@ static inline void sl_list_remove(struct sl_list *n)
 	sl_list_init(n);
 }
 
-#define sl_list_foreach(it, head) for (struct sl_list *it = (head)->next; it != (head); it = it->next)
+#define sl_list_foreach(it, head) \
+	for (struct sl_list *it = (head)->next; it != (head); it = it->next)
 /* The current node may be removed in the body. */
-#define sl_list_foreach_safe(it, head)                                                             \
-	for (struct sl_list *it = (head)->next, *it##_next = it->next; it != (head);               \
+#define sl_list_foreach_safe(it, head)                                               \
+	for (struct sl_list *it = (head)->next, *it##_next = it->next; it != (head); \
 	     it = it##_next, it##_next = it->next)

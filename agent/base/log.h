@@ -16,14 +16,14 @@ void sl_log(enum sl_log_level level, const char *fmt, ...) __attribute__((format
 #define sl_error(...) sl_log(SL_LOG_ERROR, __VA_ARGS__)
 #define sl_warn(...)  sl_log(SL_LOG_WARN, __VA_ARGS__)
 #define sl_info(...)  sl_log(SL_LOG_INFO, __VA_ARGS__)
-#define sl_debug(...)                                                                              \
-	do {                                                                                       \
-		if (sl_log_level >= SL_LOG_DEBUG)                                                  \
-			sl_log(SL_LOG_DEBUG, __VA_ARGS__);                                         \
+#define sl_debug(...)                                      \
+	do {                                               \
+		if (sl_log_level >= SL_LOG_DEBUG)          \
+			sl_log(SL_LOG_DEBUG, __VA_ARGS__); \
 	} while (0)
 
-/* Rate limit for messages about peers: true at most once a second per limiter; *ret_skipped gets how
- * many were held back since. Thread: any. */
+/* Rate limit for messages about peers: true at most once a second per limiter; *ret_skipped gets
+ * how many were held back since. Thread: any. */
 struct sl_log_limit {
 	uint64_t next_ns;
 	uint64_t skipped;

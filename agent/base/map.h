@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Hash map from bytes to a pointer: open addressing, keys and values are borrowed (the value usually
- * owns the key's bytes). Thread: one at a time; a map that is no longer changed may be read by any.
+ * Hash map from bytes to a pointer: open addressing, keys and values are borrowed (the value
+ * usually owns the key's bytes). Thread: one at a time; a map that is no longer changed may be read
+ * by any.
  */
 #include "base/str.h"
 
@@ -14,8 +15,8 @@ struct sl_map_slot {
 
 struct sl_map {
 	struct sl_map_slot *slots;
-	size_t cap; /* power of two, or 0 */
-	size_t n;   /* live entries */
+	size_t cap;    /* power of two, or 0 */
+	size_t n;      /* live entries */
 	size_t n_used; /* live and deleted */
 };
 

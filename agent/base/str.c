@@ -66,7 +66,8 @@ static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
 
 static void make_seed(void)
 {
-	/* Early boot may have no entropy yet: the clock then stands in, as this guards only speed. */
+	/* Early boot may have no entropy yet: the clock then stands in, as this guards only speed.
+	 */
 	if (getrandom(seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed)) {
 		struct timespec ts;
 

@@ -41,7 +41,8 @@ static inline bool sl_str_eqc(struct sl_str a, const char *c)
 
 static inline bool sl_str_starts(struct sl_str s, struct sl_str prefix)
 {
-	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+	return s.len >= prefix.len &&
+	       (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
 static inline struct sl_str sl_str_skip(struct sl_str s, size_t n)

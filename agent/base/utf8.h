@@ -5,5 +5,6 @@
 
 #define SL_UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* Length of the sequence that s begins with: 1 to 4, or 0 when it is invalid, cut off or s empty. */
+/* Length of the sequence that s begins with: 1 to 4, or 0 when it is invalid, cut off or s empty.
+ */
 size_t sl_utf8_len(struct sl_str s);

@@ -18,10 +18,11 @@ static void ports_text_deinit(struct ports_text *t)
 	sl_buf_deinit(&t->skipped);
 }
 
-static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt,
+		...) __attribute__((format(printf, 4, 5)));
 
-static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt, ...)
+static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt,
+		...)
 {
 	char text[1024];
 	va_list ap;
@@ -70,8 +71,8 @@ static int ports_attach(struct sl_compiler *c, struct service_node *s,
 	return 0;
 }
 
-static int no_such_port(struct route_work *rw, struct parent_work *p, const struct sl_parent_ref *ref,
-			struct sl_str service)
+static int no_such_port(struct route_work *rw, struct parent_work *p,
+			const struct sl_parent_ref *ref, struct sl_str service)
 {
 	if (ref->port && ref->section_name.len)
 		return fail(rw, p, "NoMatchingParent", "Service %.*s has no port %u named \"%.*s\"",

@@ -43,9 +43,9 @@ int backend_resolve(struct sl_compiler *c, struct route_node *n, const struct sl
 	if (route_depend(c, n, ref->namespace, ref->name, &s))
 		return -ENOMEM;
 	if (!s->service)
-		return note_add(rw, "BackendNotFound",
-				"%.*s: Service %.*s/%.*s does not exist", SL_STR_ARG(field),
-				SL_STR_ARG(ref->namespace), SL_STR_ARG(ref->name));
+		return note_add(rw, "BackendNotFound", "%.*s: Service %.*s/%.*s does not exist",
+				SL_STR_ARG(field), SL_STR_ARG(ref->namespace),
+				SL_STR_ARG(ref->name));
 	if (s->service->type == SL_SERVICE_EXTERNALNAME)
 		return note_add(rw, "InvalidKind",
 				"%.*s: Service %.*s is of type ExternalName, which is not "
@@ -53,9 +53,8 @@ int backend_resolve(struct sl_compiler *c, struct route_node *n, const struct sl
 				SL_STR_ARG(field), SL_STR_ARG(s->key));
 	port = port_by_number(s, ref->port);
 	if (!port)
-		return note_add(rw, "BackendNotFound",
-				"%.*s: Service %.*s has no TCP port %u", SL_STR_ARG(field),
-				SL_STR_ARG(s->key), ref->port);
+		return note_add(rw, "BackendNotFound", "%.*s: Service %.*s has no TCP port %u",
+				SL_STR_ARG(field), SL_STR_ARG(s->key), ref->port);
 	if (!protocol_spoken(port))
 		return note_add(rw, "UnsupportedProtocol",
 				"%.*s: port %u of Service %.*s has appProtocol \"%.*s\", which is "

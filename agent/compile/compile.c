@@ -37,8 +37,7 @@ int sl_compile_report_list(const struct sl_compile_report *r, const struct sl_ro
 			   size_t *ret_n)
 {
 	struct sl_pmap_iter it = sl_pmap_iterate(&r->routes);
-	const struct sl_route_status **list =
-		sl_new_n(const struct sl_route_status *, r->routes.n);
+	const struct sl_route_status **list = sl_new_n(const struct sl_route_status *, r->routes.n);
 	const struct sl_part *p;
 	size_t n = 0;
 

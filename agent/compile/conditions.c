@@ -70,8 +70,8 @@ static const char *first_reason(const struct route_work *rw)
 	return "UnsupportedValue";
 }
 
-static int accepted(struct sl_route_status *st, const struct route_work *rw, const struct parent_work *p,
-		    struct sl_condition *c)
+static int accepted(struct sl_route_status *st, const struct route_work *rw,
+		    const struct parent_work *p, struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	int r;
@@ -87,7 +87,8 @@ static int accepted(struct sl_route_status *st, const struct route_work *rw, con
 		 : condition_set(st, c, "Accepted", "False", first_reason(rw), sl_buf_str(&text));
 }
 
-static int resolved_refs(struct sl_route_status *st, const struct route_work *rw, struct sl_condition *c)
+static int resolved_refs(struct sl_route_status *st, const struct route_work *rw,
+			 struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	int r;
@@ -101,7 +102,8 @@ static int resolved_refs(struct sl_route_status *st, const struct route_work *rw
 				 sl_buf_str(&text));
 }
 
-static int partially_invalid(struct sl_route_status *st, const struct route_work *rw, struct sl_condition *c)
+static int partially_invalid(struct sl_route_status *st, const struct route_work *rw,
+			     struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	uint32_t n = rw->route->n_rules - rw->n_usable;
@@ -114,11 +116,10 @@ static int partially_invalid(struct sl_route_status *st, const struct route_work
 				 sl_buf_str(&text));
 }
 
-static int parent_status(struct sl_route_status *st, const struct route_work *rw, const struct parent_work *p,
-			 struct sl_parent_status *ret)
+static int parent_status(struct sl_route_status *st, const struct route_work *rw,
+			 const struct parent_work *p, struct sl_parent_status *ret)
 {
-	struct sl_condition *c =
-		sl_arena_new_n(&st->arena, struct sl_condition, MAX_CONDITIONS);
+	struct sl_condition *c = sl_arena_new_n(&st->arena, struct sl_condition, MAX_CONDITIONS);
 	int r;
 
 	if (!c)
@@ -138,8 +139,8 @@ static int status_fill(const struct route_work *rw, struct sl_route_status *st)
 	struct sl_parent_status *out =
 		sl_arena_new_n(&st->arena, struct sl_parent_status, route->n_parent_refs + 1);
 
-	if (!out || sl_arena_printf(&st->arena, &st->key, "HTTPRoute/%.*s",
-				    SL_STR_ARG(route->object.key)))
+	if (!out ||
+	    sl_arena_printf(&st->arena, &st->key, "HTTPRoute/%.*s", SL_STR_ARG(route->object.key)))
 		return -ENOMEM;
 	st->route = sl_object_ref((struct sl_object *)&route->object);
 	st->parents = out;

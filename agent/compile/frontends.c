@@ -135,8 +135,8 @@ static bool same_plan(const struct sl_plan_service *a, const struct sl_plan_serv
 {
 	return a && a->policy == b->policy && sl_str_eq(a->name, b->name) &&
 	       a->n_endpoints == b->n_endpoints &&
-	       (!a->n_endpoints || !memcmp(a->endpoints, b->endpoints,
-					   a->n_endpoints * sizeof(*a->endpoints)));
+	       (!a->n_endpoints ||
+		!memcmp(a->endpoints, b->endpoints, a->n_endpoints * sizeof(*a->endpoints)));
 }
 
 static int plan_put(struct sl_compiler *c, const struct port_node *port, const struct sl_addr *vip)

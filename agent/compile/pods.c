@@ -125,10 +125,9 @@ static int contest_publish(struct contest *t, struct sl_pmap *map, bool ips)
 		if (!pod)
 			r = sl_pmap_del(map, k->key);
 		else if (sl_pmap_get(map, k->key) != &pod->ref->part)
-			r = sl_pmap_put(map,
-					ips ? SL_KEY(&pod->ref->ips[winner->index].ip)
-					    : pod->ref->uid,
-					&pod->ref->part);
+			r = sl_pmap_put(
+				map, ips ? SL_KEY(&pod->ref->ips[winner->index].ip) : pod->ref->uid,
+				&pod->ref->part);
 		contest_settle(t, k);
 		if (r)
 			return r;

@@ -84,8 +84,8 @@ static bool same_name(bool is_header, struct sl_str a, struct sl_str b)
 
 /* Of several entries of one name only the first counts. */
 static int values_check(struct sl_compiler *c, struct route_work *rw,
-			const struct sl_name_match *from, uint32_t n,
-			bool is_header, struct sl_str field, const struct sl_rule_error **error,
+			const struct sl_name_match *from, uint32_t n, bool is_header,
+			struct sl_str field, const struct sl_rule_error **error,
 			struct sl_match_value **ret, uint32_t *ret_n)
 {
 	struct sl_match_value *out = sl_arena_new_n(&rw->arena, struct sl_match_value, n + 1);
@@ -165,7 +165,8 @@ static int match_check(struct sl_compiler *c, struct route_work *rw,
 	return 0;
 }
 
-static int matches_check(struct sl_compiler *c, struct route_work *rw, struct rule_work *rule, struct sl_str field)
+static int matches_check(struct sl_compiler *c, struct route_work *rw, struct rule_work *rule,
+			 struct sl_str field)
 {
 	const struct sl_route_rule *spec = rule->spec;
 
@@ -177,7 +178,8 @@ static int matches_check(struct sl_compiler *c, struct route_work *rw, struct ru
 		int r = sl_arena_printf(&rw->arena, &at, "%.*s.matches[%u]", SL_STR_ARG(field), i);
 
 		if (!r)
-			r = match_check(c, rw, &spec->matches[i], at, &rule->error, &rule->matches[i]);
+			r = match_check(c, rw, &spec->matches[i], at, &rule->error,
+					&rule->matches[i]);
 		if (r)
 			return r;
 	}
@@ -216,7 +218,8 @@ static int backends_check(struct sl_compiler *c, struct route_node *node, struct
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n && !rule->error; i++) {
 		struct sl_str at;
-		int r = sl_arena_printf(&rw->arena, &at, "%.*s.backendRefs[%u]", SL_STR_ARG(field), i);
+		int r = sl_arena_printf(&rw->arena, &at, "%.*s.backendRefs[%u]", SL_STR_ARG(field),
+					i);
 
 		if (!r)
 			r = backend_check(c, node, rule, i, at);

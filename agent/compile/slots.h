@@ -9,7 +9,7 @@ struct sl_slot_range {
 };
 
 struct sl_slots {
-	uint32_t end; /* everything given out lies below */
+	uint32_t end;		    /* everything given out lies below */
 	struct sl_slot_range *gaps; /* sorted, none touch each other or the end */
 	size_t n_gaps, cap_gaps;
 };

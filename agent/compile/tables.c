@@ -41,8 +41,8 @@ void group_free(struct group_node *g)
 	free(g);
 }
 
-/* Producer routes live in the Service's namespace and apply to all clients, consumer routes to those
- * of their own (GEP-1324). */
+/* Producer routes live in the Service's namespace and apply to all clients, consumer routes to
+ * those of their own (GEP-1324). */
 static int group_get(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
 		     struct group_node **ret)
 {

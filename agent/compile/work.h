@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What the compiler knows between its runs, as a graph: slices lie at Services, routes at the Services
- * that they name (also at those that do not exist), groups of routes at the ports of their parents.
- * Objects are immutable and counted: the same pointer means that nothing changed.
+ * What the compiler knows between its runs, as a graph: slices lie at Services, routes at the
+ * Services that they name (also at those that do not exist), groups of routes at the ports of their
+ * parents. Objects are immutable and counted: the same pointer means that nothing changed.
  *
  * A run follows what changed (compile.c): objects (changes.c), routes off (routes.c), Services
- * (services.c, upstreams.c), routes on (rules.c, filters.c, backends.c, attach.c), tables (tables.c),
- * addresses (frontends.c, contest.c), pods (pods.c), conditions (conditions.c). All return 0 or -ENOMEM;
- * after that the whole state is dropped.
+ * (services.c, upstreams.c), routes on (rules.c, filters.c, backends.c, attach.c), tables
+ * (tables.c), addresses (frontends.c, contest.c), pods (pods.c), conditions (conditions.c). All
+ * return 0 or -ENOMEM; after that the whole state is dropped.
  */
 #include "base/list.h"
 #include "compile/compile.h"
@@ -60,7 +60,7 @@ int contest_losers(const struct contest *t, const struct claim ***ret, size_t *r
 /* ---- Services ---- */
 
 struct slice_node {
-	struct sl_list node; /* of the Service's slices */
+	struct sl_list node;		/* of the Service's slices */
 	struct sl_endpointslice *slice; /* a reference */
 	struct service_node *service;	/* NULL: it names none */
 };
@@ -73,8 +73,8 @@ struct service_node {
 	struct port_node *ports; /* TCP only */
 	uint32_t n_ports;
 	enum sl_failure_policy policy;
-	struct sl_list changed;	  /* in the compiler's */
-	bool reshaped;		  /* routes that name it look at it again */
+	struct sl_list changed; /* in the compiler's */
+	bool reshaped;		/* routes that name it look at it again */
 	bool endpoints_changed;
 	struct sl_list bad_policy; /* in the compiler's, when the annotation is wrong */
 };
@@ -100,8 +100,8 @@ struct port_node {
 	struct sl_upstream *upstream;
 	struct sl_addr *ready; /* addresses of ready endpoints of both families, sorted */
 	uint32_t n_ready;
-	struct group_node *producer; /* NULL: none */
-	struct sl_list consumers;    /* by namespace */
+	struct group_node *producer;  /* NULL: none */
+	struct sl_list consumers;     /* by namespace */
 	struct sl_frontend *frontend; /* NULL: has no address */
 	struct sl_list changed;	      /* in the compiler's: frontend to be made */
 	struct claim *claims;	      /* one per address */
@@ -175,7 +175,7 @@ struct warning {
 
 /* One version of a route, checked and attached. */
 struct route_work {
-	struct sl_arena arena; /* of what follows */
+	struct sl_arena arena;	    /* of what follows */
 	struct sl_httproute *route; /* a reference */
 	struct rule_work *rules;
 	uint32_t n_usable; /* rules */
@@ -199,9 +199,9 @@ struct route_node {
 /* ---- pods ---- */
 
 struct pod_node {
-	struct sl_pod *pod; /* a reference */
+	struct sl_pod *pod;	/* a reference */
 	struct sl_pod_ref *ref; /* NULL: has ended */
-	struct claim *claims; /* one per address */
+	struct claim *claims;	/* one per address */
 	uint32_t n_claims;
 	struct claim uid;
 };
@@ -210,7 +210,7 @@ struct pod_node {
 
 struct sl_compiler {
 	struct sl_compile_opts opts;
-	uint64_t model_id, model_generation; /* of the last run; 0: none */
+	uint64_t model_id, model_generation;	      /* of the last run; 0: none */
 	struct sl_map services, slices, routes, pods; /* nodes by object key */
 	struct sl_map patterns;			      /* struct pattern by text */
 	struct sl_list changed_services, changed_routes, changed_groups, changed_ports;
@@ -304,8 +304,8 @@ int port_claim(struct sl_compiler *c, struct port_node *port);
 int frontends_build(struct sl_compiler *c);
 int vips_settle(struct sl_compiler *c);
 int vips_warn(struct sl_compiler *c, struct sl_diags *diags);
-void warn(struct sl_diags *diags, const struct sl_object *o, struct sl_str field, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+void warn(struct sl_diags *diags, const struct sl_object *o, struct sl_str field, const char *fmt,
+	  ...) __attribute__((format(printf, 4, 5)));
 
 /* ---- pods.c ---- */
 int pod_set(struct sl_compiler *c, struct sl_str key, struct sl_pod *pod);

@@ -44,7 +44,8 @@ static void on_beat(struct sl_timer *t)
 	c->ping.to = c->mailbox;
 	atomic_store(&c->ping.pending, c->n_workers);
 	for (uint32_t i = 0; i < c->n_workers; i++)
-		(void)sl_worker_ping(c->workers[i], &c->ping); /* no memory: as if it had answered */
+		(void)sl_worker_ping(c->workers[i],
+				     &c->ping); /* no memory: as if it had answered */
 }
 
 static size_t n_conns(const struct sl_control *c)
@@ -81,7 +82,8 @@ static void begin_drain(struct sl_control *c)
 	c->draining = true;
 	c->drain_until_ns = sl_loop_now(c->loop) + c->opts->drain_timeout_ns;
 	for (uint32_t i = 0; i < c->n_workers; i++)
-		(void)sl_worker_drain(c->workers[i]); /* no memory: its connections are cut at the end */
+		(void)sl_worker_drain(
+			c->workers[i]); /* no memory: its connections are cut at the end */
 	sl_timer_arm(c->loop, &c->drain, sl_loop_now(c->loop));
 }
 
@@ -254,7 +256,8 @@ static int check_folder(const char *dir)
 	struct stat st;
 
 	if (stat(dir, &st)) {
-		sl_error("cannot load the configuration folder=\"%s\": %s", dir, sl_strerror(errno));
+		sl_error("cannot load the configuration folder=\"%s\": %s", dir,
+			 sl_strerror(errno));
 		return -errno;
 	}
 	if (!S_ISDIR(st.st_mode)) {
@@ -286,7 +289,8 @@ static int start(struct sl_control *c)
 	if (r)
 		return r;
 	if (sl_cgroups_open(&c->cgroups))
-		sl_warn("no cgroup2 mount: Pods in the host's network namespace are not told apart");
+		sl_warn("no cgroup2 mount: Pods in the host's network namespace are not told "
+			"apart");
 	r = start_workers(c);
 	if (!r)
 		r = open_folder(c);

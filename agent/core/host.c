@@ -4,7 +4,8 @@
 #include "base/alloc.h"
 #include "core/state.h"
 
-/* A connection goes to another worker when this one has a quarter more, and enough for it to matter. */
+/* A connection goes to another worker when this one has a quarter more, and enough for it to
+ * matter. */
 enum { UNEVEN_CONNS = 16 };
 
 static int original(void *arg, int fd, struct sl_proxy_original *ret)

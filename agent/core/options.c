@@ -236,7 +236,9 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	struct sl_options o = {
 		.host_netns = true,
-		.n_workers = cores < 1 ? 1 : cores > SL_MAX_WORKERS ? SL_MAX_WORKERS : (uint32_t)cores,
+		.n_workers = cores < 1		      ? 1
+			     : cores > SL_MAX_WORKERS ? SL_MAX_WORKERS
+						      : (uint32_t)cores,
 		.provider = SL_VIP_SELF,
 		.policy = SL_FAIL_OPEN,
 		.heartbeat_limit_ns = 2 * SL_NS_PER_S,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a loaded model to what is in force. Make before break: the kernel forgets the Services that
- * lost their rules, then the workers take the snapshot, then the kernel learns the new Services, and
- * only then the routes' conditions say that they are accepted.
+ * lost their rules, then the workers take the snapshot, then the kernel learns the new Services,
+ * and only then the routes' conditions say that they are accepted.
  */
 #include <errno.h>
 #include "base/cleanup.h"
@@ -71,7 +71,8 @@ static void write_status(struct sl_control *c)
 	int r = sl_status_write(c->status, c->opts->status_file);
 
 	if (r)
-		sl_error("cannot write status file=\"%s\": %s", c->opts->status_file, sl_strerror(r));
+		sl_error("cannot write status file=\"%s\": %s", c->opts->status_file,
+			 sl_strerror(r));
 	c->status_written_ns = sl_clock_now_ns();
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network namespaces that are served: a listener for each family in each, known to the kernel as
- * ours, given to the workers, and only then published, so that a steered connection always finds
+ * The network namespaces that are served: a listener for each family in each, known to the kernel
+ * as ours, given to the workers, and only then published, so that a steered connection always finds
  * somebody who accepts it.
  */
 #include <assert.h>
@@ -112,8 +112,7 @@ static void put_addresses(struct sl_served *s, const struct sl_source *old)
 
 static void publish(struct sl_served *s)
 {
-	struct sl_netns_entry e = {
-		.port4 = s->port4, .port6 = s->port6, .n_addr4 = s->n_addr4};
+	struct sl_netns_entry e = {.port4 = s->port4, .port6 = s->port6, .n_addr4 = s->n_addr4};
 	int r;
 
 	for (uint32_t i = s->source->n_addrs; i-- > 0;) {
@@ -136,7 +135,8 @@ struct added {
 
 static void on_added(struct sl_mail *m)
 {
-	struct added *a = sl_container_of(sl_container_of(m, struct sl_ack, mail), struct added, ack);
+	struct added *a =
+		sl_container_of(sl_container_of(m, struct sl_ack, mail), struct added, ack);
 	struct sl_served *s = sl_map_get(&a->control->served, SL_KEY(&a->cookie));
 
 	/* It may have gone meanwhile. */
@@ -176,9 +176,9 @@ static void count_ports(struct sl_served *s)
 	s->n_ports = (uint32_t)last - first + 1;
 }
 
-/* A client socket has a port of its own towards each listener address. The hook chooses among them at
- * random, so that the first has T + T/2 + T/3 ... connections when the n-th is opened at n * T: a
- * quarter of the ports for T keeps that sum below all of them. */
+/* A client socket has a port of its own towards each listener address. The hook chooses among them
+ * at random, so that the first has T + T/2 + T/3 ... connections when the n-th is opened at n * T:
+ * a quarter of the ports for T keeps that sum below all of them. */
 void sl_served_crowd(struct sl_control *c, uint64_t cookie, int change)
 {
 	struct sl_served *s = sl_map_get(&c->served, SL_KEY(&cookie));
@@ -254,7 +254,8 @@ static void unserve(struct sl_control *c, struct sl_served *s)
 	sl_map_del(&c->served, SL_KEY(&cookie));
 	if (!u) {
 		/* The descriptors stay open, which is better than workers polling closed ones. */
-		sl_error("out of memory, network namespace stays open netns=\"%s\"", s->source->name);
+		sl_error("out of memory, network namespace stays open netns=\"%s\"",
+			 s->source->name);
 		return;
 	}
 	u->served = s;
@@ -262,7 +263,8 @@ static void unserve(struct sl_control *c, struct sl_served *s)
 	u->ack.to = c->mailbox;
 	atomic_store(&u->ack.pending, c->n_workers);
 	for (uint32_t i = 0; i < c->n_workers; i++)
-		(void)sl_worker_remove_source(c->workers[i], cookie, &u->ack); /* counted down anyway */
+		(void)sl_worker_remove_source(c->workers[i], cookie,
+					      &u->ack); /* counted down anyway */
 }
 
 static int change(struct sl_control *c, struct sl_served *s, struct sl_source *source)
@@ -271,7 +273,8 @@ static int change(struct sl_control *c, struct sl_served *s, struct sl_source *s
 	int r;
 
 	s->source = sl_source_ref(source);
-	/* The map's key lies in the source: the new one's takes its place, which needs no memory. */
+	/* The map's key lies in the source: the new one's takes its place, which needs no memory.
+	 */
 	r = sl_map_put(&c->served, SL_KEY(&s->source->cookie), s, NULL);
 	put_addresses(s, old);
 	sl_source_unref(old);
@@ -303,7 +306,8 @@ void sl_served_wanted(void *control, const struct sl_event *ev)
 
 	if (c->draining || sl_map_get(&c->served, SL_KEY(&cookie)))
 		return;
-	/* The caller may have ended by now, or its namespace be one that is not usable: not an error. */
+	/* The caller may have ended by now, or its namespace be one that is not usable: not an
+	 * error. */
 	(void)sl_netns_discover(c->netns, cookie, ev->pid);
 }
 
@@ -313,7 +317,8 @@ void sl_served_unpublish_all(struct sl_control *c)
 	size_t pos = 0;
 
 	while ((s = sl_map_next(&c->served, &pos, NULL))) {
-		(void)sl_datapath_netns_del(c->datapath, s->source->cookie); /* the listener closes soon */
+		(void)sl_datapath_netns_del(c->datapath,
+					    s->source->cookie); /* the listener closes soon */
 		s->published = false;
 	}
 }

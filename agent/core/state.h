@@ -28,7 +28,7 @@ struct sl_served {
 	uint16_t n_addr4; /* 127.0.0.1 to 127.0.0.n_addr4 are listened on */
 	uint32_t n_ports; /* ephemeral ones: connections that fit one listener */
 	int n_conns;	  /* of all workers, about */
-	bool published; /* in the kernel's map: connections are steered here */
+	bool published;	  /* in the kernel's map: connections are steered here */
 };
 
 struct sl_control {
@@ -48,8 +48,8 @@ struct sl_control {
 	struct sl_metrics_http *metrics_http;
 	struct sl_conn_dump *dumps; /* under way: views_conns.c */
 
-	const struct sl_model *model; /* the folder's, as it is now */
-	struct sl_snapshot *snap;     /* in force: workers and kernel have it */
+	const struct sl_model *model;		 /* the folder's, as it is now */
+	struct sl_snapshot *snap;		 /* in force: workers and kernel have it */
 	struct sl_snapshot *publishing, *queued; /* on its way to the workers; next in line */
 	struct sl_compile_report *publishing_report, *queued_report;
 	struct sl_compiler *compiler; /* NULL before the first load */
@@ -57,7 +57,7 @@ struct sl_control {
 	uint64_t status_written_ns;
 	struct sl_ack publish_ack;
 	uint64_t generation;
-	json_t *problems;		  /* {"errors":[..],"warnings":[..]} of the newest load */
+	json_t *problems; /* {"errors":[..],"warnings":[..]} of the newest load */
 	size_t n_errors, n_documents;
 	char loaded_at[25];
 	uint64_t started_ns;

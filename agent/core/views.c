@@ -67,9 +67,10 @@ static int view_status(void *control, const json_t *request, json_t **ret)
 		return r;
 	*ret = json_pack("{s:s, s:i, s:I, s:o, s:i, s:{s:I, s:I}, s:o, s:O, s:i}", "version",
 			 SL_VERSION, "pid", (int)getpid(), "uptime_seconds",
-			 (json_int_t)((sl_loop_now(c->loop) - c->started_ns) / SL_NS_PER_S), "config",
-			 config_json(c), "workers", (int)c->n_workers, "connections", "active",
-			 (json_int_t)sl_metrics_gauge(c->metrics, SL_GAUGE_CONNS), "total",
+			 (json_int_t)((sl_loop_now(c->loop) - c->started_ns) / SL_NS_PER_S),
+			 "config", config_json(c), "workers", (int)c->n_workers, "connections",
+			 "active", (json_int_t)sl_metrics_gauge(c->metrics, SL_GAUGE_CONNS),
+			 "total",
 			 (json_int_t)sl_metrics_counter(c->metrics, SL_COUNTER_CONNS_ACCEPTED),
 			 "datapath", datapath_json(c), "routes", json_object_get(routes, "routes"),
 			 "netns", (int)c->served.n);
@@ -117,7 +118,8 @@ static json_t *listeners_json(const struct sl_served *s)
 	return out;
 }
 
-static struct sl_str pod_of(const struct sl_control *c, const struct sl_source *source, char *buf, size_t len)
+static struct sl_str pod_of(const struct sl_control *c, const struct sl_source *source, char *buf,
+			    size_t len)
 {
 	const struct sl_pod_ref *pod = NULL;
 
@@ -136,18 +138,18 @@ static void add_netns(void *arg, const struct sl_source *source, const char *unu
 	json_t *addresses = json_array();
 	char ip[SL_ADDR_TEXT], pod[600];
 	const char *state = unusable && *unusable ? unusable
-			    : s && s->published   ? "ready"
+			    : s && s->published	  ? "ready"
 						  : "not published";
 
 	for (uint32_t i = 0; i < source->n_addrs; i++)
-		v->r |= json_array_append_new(addresses,
-					      json_string(sl_addr_format_ip(&source->addrs[i], ip)));
+		v->r |= json_array_append_new(
+			addresses, json_string(sl_addr_format_ip(&source->addrs[i], ip)));
 	v->r |= json_array_append_new(
-		v->out, json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "cookie",
-				  (json_int_t)source->cookie, "name", source->name, "pod",
-				  sl_view_str(pod_of(v->control, source, pod, sizeof(pod))),
-				  "addresses", addresses, "listeners", listeners_json(s), "state",
-				  state));
+		v->out,
+		json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "cookie", (json_int_t)source->cookie,
+			  "name", source->name, "pod",
+			  sl_view_str(pod_of(v->control, source, pod, sizeof(pod))), "addresses",
+			  addresses, "listeners", listeners_json(s), "state", state));
 }
 
 static int view_netns(void *control, const json_t *request, json_t **ret)
@@ -171,8 +173,8 @@ static void host_metrics(struct sl_metrics_out *o, void *arg)
 	sl_metrics_out_family(o, "sluice_config_generation", "Loads of the configuration so far.",
 			      SL_METRIC_GAUGE);
 	sl_metrics_out_u64(o, NULL, 0, c->generation);
-	sl_metrics_out_family(o, "sluice_config_errors", "Errors in the configuration as it stands.",
-			      SL_METRIC_GAUGE);
+	sl_metrics_out_family(o, "sluice_config_errors",
+			      "Errors in the configuration as it stands.", SL_METRIC_GAUGE);
 	sl_metrics_out_u64(o, NULL, 0, c->n_errors);
 	sl_metrics_out_family(o, "sluice_netns", "Network namespaces served.", SL_METRIC_GAUGE);
 	sl_metrics_out_u64(o, NULL, 0, c->served.n);
@@ -209,8 +211,8 @@ static const char *not_healthy(void *arg)
 {
 	struct sl_control *c = arg;
 
-	if (c->last_beat_ns && sl_loop_now(c->loop) - c->last_beat_ns > c->opts->heartbeat_limit_ns &&
-	    !c->draining)
+	if (c->last_beat_ns &&
+	    sl_loop_now(c->loop) - c->last_beat_ns > c->opts->heartbeat_limit_ns && !c->draining)
 		return "a worker is stuck";
 	return NULL;
 }
@@ -229,7 +231,8 @@ static int open_metrics(struct sl_control *c)
 		return 0;
 	r = sl_metrics_http_open(c->loop, &opts, &c->metrics_http);
 	if (r)
-		sl_error("cannot serve metrics on %s (--metrics chooses another address, or off): %s",
+		sl_error("cannot serve metrics on %s (--metrics chooses another address, or off): "
+			 "%s",
 			 sl_addr_format(&opts.address, text), sl_strerror(r));
 	return r;
 }
@@ -240,17 +243,19 @@ static int open_admin(struct sl_control *c)
 		const char *name;
 		sl_admin_fn fn;
 	} views[] = {
-		{"status", view_status}, {"routes", sl_view_routes},	   {"services", sl_view_services},
-		{"check", view_check},	 {"endpoints", sl_view_endpoints}, {"netns", view_netns},
-		{"explain", sl_view_explain}, {"conns", sl_view_conns},
+		{"status", view_status},	  {"routes", sl_view_routes},
+		{"services", sl_view_services},	  {"check", view_check},
+		{"endpoints", sl_view_endpoints}, {"netns", view_netns},
+		{"explain", sl_view_explain},	  {"conns", sl_view_conns},
 	};
 	struct sl_admin_opts opts = {.path = c->opts->admin_socket};
 	int r = sl_admin_open(c->loop, &opts, &c->admin);
 
 	if (r) {
 		sl_error("cannot serve the admin socket path=\"%s\"%s: %s", c->opts->admin_socket,
-			 r == -EADDRINUSE ? " (another sluiced runs; --admin-socket chooses another path)"
-					  : "",
+			 r == -EADDRINUSE
+				 ? " (another sluiced runs; --admin-socket chooses another path)"
+				 : "",
 			 sl_strerror(r));
 		return r;
 	}

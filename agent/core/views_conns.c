@@ -130,7 +130,8 @@ static int put_line(struct sl_buf *b, unsigned worker, const struct sl_proxy_con
 	if (!r)
 		r = sl_buf_printf(b,
 				  ",\"state\":\"%s\",\"protocol\":\"%s\",\"age_ms\":%" PRIu64
-				  ",\"requests\":%" PRIu32 ",\"received\":%" PRIu64 ",\"sent\":%" PRIu64,
+				  ",\"requests\":%" PRIu32 ",\"received\":%" PRIu64
+				  ",\"sent\":%" PRIu64,
 				  c->state, c->protocol, to_ms(c->age_ns), c->n_requests,
 				  c->n_received, c->n_sent);
 	if (!r)
@@ -169,7 +170,8 @@ static void on_collected(struct sl_mail *m);
 static void on_collect(struct sl_mail *m)
 {
 	struct part *p = sl_container_of(m, struct part, mail);
-	bool more = sl_proxy_each_conn(sl_worker_proxy(p->worker), &p->cursor, CONNS_PER_ROUND, add_conn, p);
+	bool more = sl_proxy_each_conn(sl_worker_proxy(p->worker), &p->cursor, CONNS_PER_ROUND,
+				       add_conn, p);
 
 	if (more && !p->error && !p->cut) {
 		sl_worker_post(p->worker, m);
@@ -234,8 +236,9 @@ static int join(const struct sl_conn_dump *d, struct sl_buf *out)
 	}
 	if (r)
 		return r;
-	return sl_buf_printf(out, "],\"total\":%" PRIu64 ",\"left_out\":%s,\"workers_missing\":%" PRIu32 "}",
-			     d->total, cut || n < n_found ? "true" : "false", n_missing);
+	return sl_buf_printf(
+		out, "],\"total\":%" PRIu64 ",\"left_out\":%s,\"workers_missing\":%" PRIu32 "}",
+		d->total, cut || n < n_found ? "true" : "false", n_missing);
 }
 
 static void answer(struct sl_conn_dump *d)

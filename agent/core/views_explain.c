@@ -368,7 +368,8 @@ static const char *why_passed(const struct explain *e, const struct sl_route_tab
 		return "the Service has no cluster IP of its own: connections to it are not "
 		       "steered";
 	if (!f->routed && (f->app_protocol == SL_APP_OPAQUE || f->app_protocol == SL_APP_H2C))
-		return "no route can be attached to a port whose appProtocol is not HTTP/1: connections "
+		return "no route can be attached to a port whose appProtocol is not HTTP/1: "
+		       "connections "
 		       "to it are not steered";
 	if (!f->routed)
 		return "no route is attached to the Service: connections to it are not steered";

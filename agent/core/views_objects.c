@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes with their conditions, Services, endpoints: from the model, the snapshot in force and status. */
+/* Routes with their conditions, Services, endpoints: from the model, the snapshot in force and
+ * status. */
 #include <errno.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -27,7 +28,8 @@ static int n_ready(const struct sl_control *c, struct sl_str upstream, int *ret_
 }
 
 /* "namespace/name:port" */
-static struct sl_str upstream_key(char *buf, size_t len, struct sl_str ns, struct sl_str name, uint16_t port)
+static struct sl_str upstream_key(char *buf, size_t len, struct sl_str ns, struct sl_str name,
+				  uint16_t port)
 {
 	int n = snprintf(buf, len, "%.*s/%.*s:%u", SL_STR_ARG(ns), SL_STR_ARG(name), port);
 
@@ -58,7 +60,8 @@ static json_t *match_text(const struct sl_route_match *m)
 	return j;
 }
 
-static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule *rule, uint32_t index)
+static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule *rule,
+			 uint32_t index)
 {
 	_cleanup_(decrefp) json_t *matches = json_array();
 	_cleanup_(decrefp) json_t *filters = json_array();
@@ -74,7 +77,8 @@ static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule 
 	for (uint32_t i = 0; i < rule->n_backend_refs; i++) {
 		const struct sl_backend_ref *ref = &rule->backend_refs[i];
 		char buf[640];
-		struct sl_str key = upstream_key(buf, sizeof(buf), ref->namespace, ref->name, ref->port);
+		struct sl_str key =
+			upstream_key(buf, sizeof(buf), ref->namespace, ref->name, ref->port);
 		int ready, all = n_ready(c, key, &ready);
 
 		r |= json_array_append_new(backends, json_pack("{s:o, s:I, s:i, s:i}", "name",
@@ -99,11 +103,12 @@ static int complete_route(const struct sl_control *c, json_t *route)
 	json_t *rules = json_array();
 	int r = 0;
 
-	o = c->model && ns && name ? sl_model_get(c->model, SL_KIND_HTTPROUTE, sl_str_from(ns),
-						  sl_str_from(name))
-				   : NULL;
+	o = c->model && ns && name
+		    ? sl_model_get(c->model, SL_KIND_HTTPROUTE, sl_str_from(ns), sl_str_from(name))
+		    : NULL;
 	if (o) {
-		const struct sl_httproute *h = sl_container_of(o, const struct sl_httproute, object);
+		const struct sl_httproute *h =
+			sl_container_of(o, const struct sl_httproute, object);
 
 		for (uint32_t i = 0; i < h->n_rules; i++)
 			r |= json_array_append_new(rules, rule_json(c, &h->rules[i], i));
@@ -126,8 +131,7 @@ int sl_view_routes(void *control, const json_t *request, json_t **ret)
 
 	if (r)
 		return r;
-	json_array_foreach(json_object_get(all, "routes"), i, route)
-	{
+	json_array_foreach (json_object_get(all, "routes"), i, route) {
 		r = complete_route(c, route);
 		if (r)
 			return r;
@@ -168,7 +172,8 @@ static json_t *port_json(const struct sl_control *c, const struct sl_service *sv
 	const struct sl_frontend *f;
 	_cleanup_(decrefp) json_t *routes = json_array();
 	char buf[640];
-	struct sl_str policy = sl_object_annotation(&svc->object, SL_STR("sluice.dev/failure-policy"));
+	struct sl_str policy =
+		sl_object_annotation(&svc->object, SL_STR("sluice.dev/failure-policy"));
 	bool closed = policy.len ? sl_str_eqc(policy, "closed") : c->opts->policy == SL_FAIL_CLOSED;
 	int ready, all, r = 0;
 
@@ -185,9 +190,10 @@ static json_t *port_json(const struct sl_control *c, const struct sl_service *sv
 		      &ready);
 	if (r)
 		return NULL;
-	return json_pack("{s:o, s:i, s:b, s:O, s:s, s:i, s:i}", "name", sl_view_str(p->name), "port",
-			 p->port, "routed", f && f->routed, "routes", routes, "failure_policy",
-			 closed ? "closed" : "open", "endpoints", all, "ready", ready);
+	return json_pack("{s:o, s:i, s:b, s:O, s:s, s:i, s:i}", "name", sl_view_str(p->name),
+			 "port", p->port, "routed", f && f->routed, "routes", routes,
+			 "failure_policy", closed ? "closed" : "open", "endpoints", all, "ready",
+			 ready);
 }
 
 static json_t *service_json(const struct sl_control *c, const struct sl_service *svc)
@@ -204,8 +210,9 @@ static json_t *service_json(const struct sl_control *c, const struct sl_service 
 		r |= json_array_append_new(ports, port_json(c, svc, &svc->ports[i]));
 	if (r)
 		return NULL;
-	return json_pack("{s:o, s:o, s:O, s:O}", "namespace", sl_view_str(svc->object.meta.namespace),
-			 "name", sl_view_str(svc->object.meta.name), "clusterIPs", ips, "ports", ports);
+	return json_pack("{s:o, s:o, s:O, s:O}", "namespace",
+			 sl_view_str(svc->object.meta.namespace), "name",
+			 sl_view_str(svc->object.meta.name), "clusterIPs", ips, "ports", ports);
 }
 
 int sl_view_services(void *control, const json_t *request, json_t **ret)
@@ -241,11 +248,11 @@ static int add_endpoints(json_t *out, const struct sl_upstream *up)
 		if (e->pod.len)
 			(void)snprintf(pod, sizeof(pod), "%.*s/%.*s", SL_STR_ARG(up->namespace),
 				       SL_STR_ARG(e->pod));
-		r = json_array_append_new(
-			out, json_pack("{s:o, s:s, s:o, s:o, s:b}", "service", sl_view_str(up->key),
-				       "address", sl_addr_format(&e->addr, addr), "pod",
-				       sl_view_str(sl_str_from(pod)), "node", sl_view_str(e->node),
-				       "ready", e->ready));
+		r = json_array_append_new(out, json_pack("{s:o, s:s, s:o, s:o, s:b}", "service",
+							 sl_view_str(up->key), "address",
+							 sl_addr_format(&e->addr, addr), "pod",
+							 sl_view_str(sl_str_from(pod)), "node",
+							 sl_view_str(e->node), "ready", e->ready));
 	}
 	return r;
 }

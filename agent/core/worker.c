@@ -52,7 +52,8 @@ static void finish(struct order *o)
 	count_down(ack);
 }
 
-static struct order *order_new(struct sl_worker *w, sl_mail_fn fn, uint32_t n_fds, struct sl_ack *ack)
+static struct order *order_new(struct sl_worker *w, sl_mail_fn fn, uint32_t n_fds,
+			       struct sl_ack *ack)
 {
 	struct order *o = sl_calloc(1, sizeof(*o) + n_fds * sizeof(int));
 
@@ -99,13 +100,13 @@ static void on_add_source(struct sl_mail *m)
 	int r = sl_proxy_add_source(o->worker->proxy, o->source, o->fds, o->n_fds);
 
 	if (r)
-		sl_error("worker %u cannot serve network namespace name=\"%s\": %s", o->worker->index,
-			 o->source->name, sl_strerror(r));
+		sl_error("worker %u cannot serve network namespace name=\"%s\": %s",
+			 o->worker->index, o->source->name, sl_strerror(r));
 	finish(o);
 }
 
-int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const int *fds, uint32_t n_fds,
-			 struct sl_ack *ack)
+int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const int *fds,
+			 uint32_t n_fds, struct sl_ack *ack)
 {
 	struct order *o = order_new(w, on_add_source, n_fds, ack);
 
@@ -248,7 +249,7 @@ void sl_worker_stop(struct sl_worker *w)
 
 	while (!(o = order_new(w, on_stop, 0, NULL)))
 		(void)sched_yield(); /* memory comes back as connections end */
-	(void)send_order(o); /* always 0 */
+	(void)send_order(o);	     /* always 0 */
 	(void)pthread_join(w->thread, NULL);
 }
 

@@ -39,8 +39,8 @@ struct sl_worker *sl_worker_free(struct sl_worker *w);
  * sent; set its pending before the first of them. Return 0 or -ENOMEM (nothing was sent). */
 int sl_worker_publish(struct sl_worker *w, struct sl_snapshot *snap, struct sl_ack *ack);
 /* fds stay open until the worker acknowledged sl_worker_remove_source(). */
-int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const int *fds, uint32_t n_fds,
-			 struct sl_ack *ack);
+int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const int *fds,
+			 uint32_t n_fds, struct sl_ack *ack);
 int sl_worker_remove_source(struct sl_worker *w, uint64_t cookie, struct sl_ack *ack);
 int sl_worker_drain(struct sl_worker *w);
 int sl_worker_reopen_log(struct sl_worker *w);

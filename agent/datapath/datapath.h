@@ -58,9 +58,9 @@ int sl_datapath_remove(const char *bpffs_dir);
  * sl_datapath_apply(new plan).
  *
  * apply adds and updates, endpoints before their service. A service that does not fit leaves all
- * others working and is given to @failed (NULL: only logged) with -ENOSPC; when only its endpoints do
- * not fit it is steered with those that do. Returns 0 or the first error. Costs what differs from
- * the plan that was applied last; the same plan again costs no system call.
+ * others working and is given to @failed (NULL: only logged) with -ENOSPC; when only its endpoints
+ * do not fit it is steered with those that do. Returns 0 or the first error. Costs what differs
+ * from the plan that was applied last; the same plan again costs no system call.
  */
 typedef void (*sl_datapath_failed_fn)(void *arg, const struct sl_plan_service *service, int error);
 int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,

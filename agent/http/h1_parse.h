@@ -40,8 +40,8 @@ enum sl_h1_over {
 };
 
 struct sl_h1_error {
-	uint16_t status;    /* what to answer a client: 400, 414, 431, 501, 505; 502 for a response
-			       head */
+	uint16_t status; /* what to answer a client: 400, 414, 431, 501, 505; 502 for a response
+			    head */
 	enum sl_h1_over over;
 	const char *reason; /* static text for the log, e.g. "both Content-Length and ..." */
 };

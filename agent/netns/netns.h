@@ -27,8 +27,8 @@ struct sl_source *sl_source_ref(struct sl_source *s);
 struct sl_source *
 sl_source_unref(struct sl_source *s); /* accepts NULL, returns NULL; closes fd at the last */
 
-/* The range of ephemeral ports in the namespace (ip_local_port_range), both ends included. Thread: any.
- * Returns 0 or -errno. */
+/* The range of ephemeral ports in the namespace (ip_local_port_range), both ends included. Thread:
+ * any. Returns 0 or -errno. */
 int sl_source_port_range(const struct sl_source *s, uint16_t *ret_first, uint16_t *ret_last);
 
 /* A socket created inside the namespace: setns, socket, setns back. SOCK_NONBLOCK and SOCK_CLOEXEC

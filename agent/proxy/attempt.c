@@ -39,7 +39,7 @@ static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, bool reu
 	r = sl_upconn_open(s->conn, endpoint, reuse, &a->up);
 	if (!r && a->up->sock.connecting)
 		sl_timer_arm(loop, &a->connect_timer,
-				   sl_loop_now(loop) + s->conn->proxy->opts.connect_timeout_ns);
+			     sl_loop_now(loop) + s->conn->proxy->opts.connect_timeout_ns);
 	return r;
 }
 
@@ -50,16 +50,15 @@ static void try_next(struct sl_stream *s, bool again)
 		int r;
 
 		if (!e || (again && sl_addr_eq(&e->addr, &s->attempt.endpoint))) {
-			sl_stream_reply(s, 503,
-					again ? SL_END_CONNECT_FAILED : SL_END_NO_ENDPOINT);
+			sl_stream_reply(s, 503, again ? SL_END_CONNECT_FAILED : SL_END_NO_ENDPOINT);
 			return;
 		}
 		r = open_to(s, &e->addr, true);
 		if (!r)
 			break;
 		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS) {
-			sl_stream_limit(s, r == -ENOMEM ? SL_LIMIT_MEMORY : SL_LIMIT_DESCRIPTORS, 503,
-					SL_END_INTERNAL);
+			sl_stream_limit(s, r == -ENOMEM ? SL_LIMIT_MEMORY : SL_LIMIT_DESCRIPTORS,
+					503, SL_END_INTERNAL);
 			return;
 		}
 		if (s->attempt.n_tries >= MAX_TRIES) {

@@ -178,7 +178,8 @@ static void begin_linger(struct sl_conn *c)
 
 /*
  * A close with unread bytes sends RST, which can destroy the answer that is still on its way to
- * the client (RFC 9112 section 9.6). So: send what is queued, send FIN, read until the client is done.
+ * the client (RFC 9112 section 9.6). So: send what is queued, send FIN, read until the client is
+ * done.
  */
 static bool closing_step(struct sl_conn *c)
 {

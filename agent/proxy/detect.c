@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is spoken on a new connection. Never waits for one side while the other may be waiting: bytes
- * of the client decide; as long as there are none, an endpoint is dialled too, so that a server
- * that speaks first is heard at once.
+ * What is spoken on a new connection. Never waits for one side while the other may be waiting:
+ * bytes of the client decide; as long as there are none, an endpoint is dialled too, so that a
+ * server that speaks first is heard at once.
  */
 #include <errno.h>
 #include "base/alloc.h"
@@ -106,11 +106,10 @@ static void dial(struct sl_conn *c)
 	const struct sl_endpoint *e = upstream ? sl_lb_pick(p->lb, upstream, NULL) : NULL;
 	int r = e ? sl_upconn_open(c, &e->addr, false, &c->up) : 0;
 
-	/* Without an endpoint nobody can speak first. But a client that waits for the server must not do
-	 * so for ever because it is us who cannot dial. */
+	/* Without an endpoint nobody can speak first. But a client that waits for the server must
+	 * not do so for ever because it is us who cannot dial. */
 	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS) {
-		sl_metrics_limit(p->metrics,
-				 r == -ENOMEM ? SL_LIMIT_MEMORY : SL_LIMIT_DESCRIPTORS);
+		sl_metrics_limit(p->metrics, r == -ENOMEM ? SL_LIMIT_MEMORY : SL_LIMIT_DESCRIPTORS);
 		sl_conn_kill(c, SL_END_INTERNAL);
 	}
 }
@@ -165,8 +164,8 @@ bool sl_conn_detect(struct sl_conn *c)
 	if (c->up)
 		return server_spoke(c) ? become_tunnel(c) : false;
 	if (!c->looked) {
-		/* Most clients send right behind connect(2): one look at the socket is cheaper than a
-		 * connection that nobody needs. */
+		/* Most clients send right behind connect(2): one look at the socket is cheaper than
+		 * a connection that nobody needs. */
 		c->looked = true;
 		sl_task_queue_next(c->proxy->loop, &c->task);
 		return false;

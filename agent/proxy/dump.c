@@ -5,8 +5,9 @@
 static const char *state_name(const struct sl_conn *c)
 {
 	static const char *const conn_states[] = {
-		[SL_CONN_DETECT] = "detect",   [SL_CONN_HTTP1] = "idle", [SL_CONN_TUNNEL] = "tunnel",
-		[SL_CONN_CLOSING] = "closing", [SL_CONN_DEAD] = "dead",
+		[SL_CONN_DETECT] = "detect", [SL_CONN_HTTP1] = "idle",
+		[SL_CONN_TUNNEL] = "tunnel", [SL_CONN_CLOSING] = "closing",
+		[SL_CONN_DEAD] = "dead",
 	};
 	static const char *const stream_states[] = {
 		[SL_STREAM_NEW] = "reading",	 [SL_STREAM_CONNECTING] = "connecting",
@@ -52,7 +53,7 @@ static void fill(struct sl_proxy_conn *r, struct sl_conn *c, uint64_t now)
 		.pod = c->client.name,
 		.service = c->frontend ? c->frontend->key : SL_STR_NULL,
 		.state = state_name(c),
-		.protocol = c->state == SL_CONN_TUNNEL ? "tcp"
+		.protocol = c->state == SL_CONN_TUNNEL	? "tcp"
 			    : c->state == SL_CONN_HTTP1 ? "HTTP/1.1"
 							: "",
 		.n_requests = c->n_requests,
@@ -78,22 +79,24 @@ static struct sl_proxy_source *source_from(const struct sl_proxy *p, uint64_t co
 	return best;
 }
 
-/* Connections of a source stand in the order of their acceptance. Returns false when max was reached. */
-static bool walk(struct sl_proxy_source *src, struct sl_proxy_cursor *cursor, uint32_t max, uint32_t *n,
-		 sl_proxy_conn_fn fn, void *arg)
+/* Connections of a source stand in the order of their acceptance. Returns false when max was
+ * reached. */
+static bool walk(struct sl_proxy_source *src, struct sl_proxy_cursor *cursor, uint32_t max,
+		 uint32_t *n, sl_proxy_conn_fn fn, void *arg)
 {
 	uint64_t now = sl_loop_now(src->proxy->loop);
 
-	sl_list_foreach(node, &src->conns)
-	{
+	sl_list_foreach (node, &src->conns) {
 		struct sl_conn *c = sl_container_of(node, struct sl_conn, node);
 		struct sl_proxy_conn record;
 
 		if (c->accepted_ns <= cursor->opened_ns)
 			continue;
-		/* Those accepted in one round have the same time and stay together: a round accepts few. */
+		/* Those accepted in one round have the same time and stay together: a round accepts
+		 * few. */
 		if (*n >= max && (node->prev == &src->conns ||
-				  sl_container_of(node->prev, struct sl_conn, node)->accepted_ns != c->accepted_ns)) {
+				  sl_container_of(node->prev, struct sl_conn, node)->accepted_ns !=
+					  c->accepted_ns)) {
 			cursor->opened_ns = c->accepted_ns - 1;
 			return false;
 		}
@@ -104,8 +107,8 @@ static bool walk(struct sl_proxy_source *src, struct sl_proxy_cursor *cursor, ui
 	return true;
 }
 
-bool sl_proxy_each_conn(struct sl_proxy *p, struct sl_proxy_cursor *cursor, uint32_t max, sl_proxy_conn_fn fn,
-			void *arg)
+bool sl_proxy_each_conn(struct sl_proxy *p, struct sl_proxy_cursor *cursor, uint32_t max,
+			sl_proxy_conn_fn fn, void *arg)
 {
 	struct sl_proxy_source *src;
 	uint32_t n = 0;

@@ -58,8 +58,7 @@ static bool accept_one(struct sl_listener *l)
 		return false;
 	}
 	(void)sl_addr_from_sockaddr(&ss, &a.peer); /* TCP listeners give no other family */
-	if (!p->draining && p->host.hand_over &&
-	    p->host.hand_over(p->host.arg, &a, p->n_conns))
+	if (!p->draining && p->host.hand_over && p->host.hand_over(p->host.arg, &a, p->n_conns))
 		sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_HANDED_OVER);
 	else
 		sl_conn_accept(l->source, &a);
@@ -77,8 +76,7 @@ static void on_accept(struct sl_watch *w, uint32_t events)
 
 void sl_listener_accept_all(struct sl_proxy_source *src)
 {
-	sl_list_foreach(n, &src->listeners)
-	{
+	sl_list_foreach (n, &src->listeners) {
 		struct sl_listener *l = sl_container_of(n, struct sl_listener, node);
 
 		for (unsigned i = 0; i < QUEUE_MAX && accept_one(l); i++)
@@ -91,8 +89,7 @@ int sl_listener_add(struct sl_proxy_source *src, int fd)
 	struct sl_listener *l;
 	int r;
 
-	sl_list_foreach(n, &src->listeners)
-	{
+	sl_list_foreach (n, &src->listeners) {
 		if (sl_container_of(n, struct sl_listener, node)->fd == fd)
 			return 0;
 	}
@@ -113,8 +110,7 @@ int sl_listener_add(struct sl_proxy_source *src, int fd)
 
 void sl_listener_remove_all(struct sl_proxy_source *src)
 {
-	sl_list_foreach_safe(n, &src->listeners)
-	{
+	sl_list_foreach_safe (n, &src->listeners) {
 		struct sl_listener *l = sl_container_of(n, struct sl_listener, node);
 
 		sl_watch_remove(&l->watch);

@@ -27,7 +27,7 @@ static void reap(struct sl_task *t)
 {
 	struct sl_proxy *p = sl_container_of(t, struct sl_proxy, reap);
 
-	sl_list_foreach_safe(n, &p->dead)
+	sl_list_foreach_safe (n, &p->dead)
 		sl_conn_reap(sl_container_of(n, struct sl_conn, node));
 }
 
@@ -104,7 +104,7 @@ static struct sl_str key_of(const struct sl_proxy_source *src)
 static void free_source(struct sl_proxy_source *src, enum sl_end_reason reason)
 {
 	sl_listener_remove_all(src);
-	sl_list_foreach_safe(n, &src->conns)
+	sl_list_foreach_safe (n, &src->conns)
 		sl_conn_kill(sl_container_of(n, struct sl_conn, node), reason);
 	reap(&src->proxy->reap); /* they refer to src */
 	sl_pool_drop_source(src->proxy->pool, src->cookie);
@@ -128,8 +128,7 @@ struct sl_proxy *sl_proxy_free(struct sl_proxy *p)
 	sl_wrr_deinit(&p->wrr);
 	sl_match_scratch_free(p->scratch);
 	sl_detect_forget(p);
-	sl_list_foreach_safe(n, &p->free_streams)
-	{
+	sl_list_foreach_safe (n, &p->free_streams) {
 		struct sl_stream *s = sl_container_of(n, struct sl_stream, node);
 
 		sl_arena_deinit(&s->arena);
@@ -164,7 +163,8 @@ int sl_proxy_set_snapshot(struct sl_proxy *p, struct sl_snapshot *snap)
 	return 0;
 }
 
-int sl_proxy_add_source(struct sl_proxy *p, struct sl_source *source, const int *fds, uint32_t n_fds)
+int sl_proxy_add_source(struct sl_proxy *p, struct sl_source *source, const int *fds,
+			uint32_t n_fds)
 {
 	struct sl_proxy_source *src = sl_proxy_source(p, source->cookie);
 	int r = 0;
@@ -220,7 +220,7 @@ void sl_proxy_drain(struct sl_proxy *p)
 		/* They came before the kernel was told to steer no more. */
 		sl_listener_accept_all(src);
 		sl_listener_remove_all(src);
-		sl_list_foreach(n, &src->conns)
+		sl_list_foreach (n, &src->conns)
 			sl_conn_drain(sl_container_of(n, struct sl_conn, node));
 	}
 }

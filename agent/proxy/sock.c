@@ -88,8 +88,8 @@ ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
 			s->can_read = false;
 			break;
 		}
-		/* Fewer bytes than asked for: empty, until the next edge; but a FIN behind them came
-		 * with the same edge. */
+		/* Fewer bytes than asked for: empty, until the next edge; but a FIN behind them
+		 * came with the same edge. */
 		if ((size_t)n < sl_buf_room(&s->in) && !s->hangup)
 			s->can_read = false;
 		s->bulk = (size_t)n == sl_buf_room(&s->in) || (s->bulk && n >= SL_SOCK_READ_BYTES);
@@ -115,8 +115,8 @@ static size_t flush(struct sl_sock *s, int flags)
 				continue;
 			s->can_write = false;
 			if (errno != EAGAIN) {
-				/* What the peer sent before may still be read: a server that answers
-				 * early and closes. Only the sending side ends here. */
+				/* What the peer sent before may still be read: a server that
+				 * answers early and closes. Only the sending side ends here. */
 				s->shut = s->broken = true;
 				/* The kernel tells it once: recv(2) will call it the end. */
 				if (errno == ECONNRESET)

@@ -8,8 +8,8 @@
  *   attempt   one try of a stream at an endpoint, over one upconn
  *   upconn    a connection to an endpoint: of an attempt, of a tunnel, or idle in the pool
  *
- * Who drives: callbacks of watches and timers only note what happened and queue the conn's task. The
- * task (sl_conn_run) does all the work of a conn, its stream and its upconn at the end of the
+ * Who drives: callbacks of watches and timers only note what happened and queue the conn's task.
+ * The task (sl_conn_run) does all the work of a conn, its stream and its upconn at the end of the
  * round. So nothing is re-entered, and nothing is freed under a caller's feet.
  */
 #include "base/cleanup.h"
@@ -54,9 +54,10 @@ struct sl_proxy {
 	struct sl_metrics_shard *metrics;
 	struct sl_access_log *log;
 	struct sl_config *config;
-	uint64_t config_generation; /* counts what makes conns look up their Service and client again */
-	struct sl_map sources; /* cookie -> struct sl_proxy_source */
-	struct sl_map silent;  /* frontend key -> struct silent: see detect.c */
+	uint64_t config_generation; /* counts what makes conns look up their Service and client
+				       again */
+	struct sl_map sources;	    /* cookie -> struct sl_proxy_source */
+	struct sl_map silent;	    /* frontend key -> struct silent: see detect.c */
 	struct sl_pool *pool;
 	struct sl_lb *lb;
 	struct sl_wrr wrr;
@@ -66,8 +67,8 @@ struct sl_proxy {
 	struct sl_task reap;
 	unsigned n_free_streams;
 	uint64_t buffered_bytes; /* sum of conn.buffered_bytes */
-	size_t n_conns; /* atomic store, relaxed: read by other threads */
-	int spare_fd;	/* given up for a moment to refuse a connection when descriptors ran out */
+	size_t n_conns;		 /* atomic store, relaxed: read by other threads */
+	int spare_fd; /* given up for a moment to refuse a connection when descriptors ran out */
 	bool draining;
 };
 
@@ -77,16 +78,17 @@ struct sl_upconn {
 	struct sl_pooled pooled; /* its watch is the sock's */
 	struct sl_sock sock;
 	struct sl_proxy *proxy;
-	struct sl_conn *conn; /* whose task runs on events; NULL in the pool */
-	bool reused;	      /* has served an exchange before this one */
-	bool served;	      /* has served an exchange */
-	bool counted_connect; /* in metrics */
+	struct sl_conn *conn;			 /* whose task runs on events; NULL in the pool */
+	bool reused;				 /* has served an exchange before this one */
+	bool served;				 /* has served an exchange */
+	bool counted_connect;			 /* in metrics */
 	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
 };
 
-/* A connection to an endpoint from the client's network namespace; connect(2) may still be under way. reuse: one from
- * the pool will do. Returns 0 or -errno. */
-int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse, struct sl_upconn **ret);
+/* A connection to an endpoint from the client's network namespace; connect(2) may still be under
+ * way. reuse: one from the pool will do. Returns 0 or -errno. */
+int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse,
+		   struct sl_upconn **ret);
 /* Idle and clean: into the pool. */
 void sl_upconn_give(struct sl_upconn *u);
 /* Bring the byte counters up to date. */
@@ -150,12 +152,12 @@ struct sl_stream {
 	struct sl_timer timer; /* timeouts.request */
 	uint64_t started_ns, req_bytes, res_bytes;
 	struct sl_str log_path, log_authority; /* as received, before filters */
-	const char *why; /* what was wrong with the request, static; NULL: as s->end says */
-	enum sl_limit limit; /* that was reached */
-	struct sl_str own_body;		       /* of an answer of the agent's own */
+	const char *why;	/* what was wrong with the request, static; NULL: as s->end says */
+	enum sl_limit limit;	/* that was reached */
+	struct sl_str own_body; /* of an answer of the agent's own */
 	enum sl_body_kind down_body; /* framing of the answer towards the client */
-	bool req_ended;	  /* the end of the request went into the upstream's queue */
-	bool close_after; /* this answer is the connection's last */
+	bool req_ended;		     /* the end of the request went into the upstream's queue */
+	bool close_after;	     /* this answer is the connection's last */
 	bool request_expired, attempt_expired, connect_expired;
 	uint8_t n_interim;
 };
@@ -168,11 +170,13 @@ bool sl_stream_step(struct sl_stream *s);
 void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason end);
 /* Its conn is being cut: let go of the endpoint, state DONE. */
 void sl_stream_cut(struct sl_stream *s, enum sl_end_reason end);
-/* Run the response filters of backendRef and rule: towards the client, what is closest to the backend comes
- * first. Answers of the agent's filters are modified as a backend's. Returns 0 or -ENOMEM. */
+/* Run the response filters of backendRef and rule: towards the client, what is closest to the
+ * backend comes first. Answers of the agent's filters are modified as a backend's. Returns 0 or
+ * -ENOMEM. */
 int sl_stream_filter_response(struct sl_stream *s);
 /* Answer and count that a limit was reached. */
-void sl_stream_limit(struct sl_stream *s, enum sl_limit limit, uint16_t status, enum sl_end_reason end);
+void sl_stream_limit(struct sl_stream *s, enum sl_limit limit, uint16_t status,
+		     enum sl_end_reason end);
 /* Log, count and free. */
 void sl_stream_end(struct sl_stream *s);
 /* Free one that never became a request. */
@@ -180,7 +184,8 @@ void sl_stream_free(struct sl_stream *s);
 struct sl_stream *sl_stream_new(struct sl_conn *conn);
 void sl_stream_move(struct sl_stream *s, enum sl_stream_state to);
 
-/* attempt.c: choose an endpoint of s->upstream_key and connect. Answers by itself when it cannot. */
+/* attempt.c: choose an endpoint of s->upstream_key and connect. Answers by itself when it cannot.
+ */
 void sl_attempt_begin(struct sl_stream *s);
 bool sl_attempt_step(struct sl_stream *s);
 /* The connection ended before a response head: try again where that is safe, else 502. */
@@ -191,7 +196,7 @@ void sl_attempt_release(struct sl_stream *s);
 /* ---- conn ---- */
 
 enum sl_conn_state {
-	SL_CONN_DETECT,	 /* what is spoken is not known yet */
+	SL_CONN_DETECT, /* what is spoken is not known yet */
 	SL_CONN_HTTP1,
 	SL_CONN_TUNNEL,
 	SL_CONN_CLOSING, /* the last bytes go out, then a FIN, then what comes in is thrown away */
@@ -213,8 +218,8 @@ struct sl_conn {
 	const struct sl_frontend *frontend; /* NULL: the Service is not in the snapshot */
 	const struct sl_route_table *table; /* NULL: this client is not governed */
 	struct sl_pod_ref client;	    /* may be empty */
-	struct sl_upconn *up;	  /* DETECT: dialled in case the server speaks first; TUNNEL */
-	struct sl_stream *stream; /* HTTP1: NULL between requests */
+	struct sl_upconn *up;	     /* DETECT: dialled in case the server speaks first; TUNNEL */
+	struct sl_stream *stream;    /* HTTP1: NULL between requests */
 	struct sl_stream *tunnel_of; /* TUNNEL that an upgrade began: for the log */
 	struct sl_config *tunnel_config; /* any other TUNNEL: keeps frontend and client */
 	struct sl_h1_scan scan;
@@ -222,9 +227,10 @@ struct sl_conn {
 	bool head_begun; /* bytes of the next head came: the header timeout runs */
 	bool looked;	 /* DETECT: gave the client one round to speak */
 	bool timed_out;
-	bool close_after; /* no further request */
+	bool close_after;			 /* no further request */
 	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
-	uint64_t buffered_bytes; /* capacity of its queues and its endpoint's, as of its last round */
+	uint64_t buffered_bytes; /* capacity of its queues and its endpoint's, as of its last round
+				  */
 	uint64_t tunnel_up_bytes, tunnel_down_bytes;
 	struct sl_addr dialled; /* endpoint of the last dial of a tunnel */
 	unsigned n_dials;
@@ -232,8 +238,8 @@ struct sl_conn {
 
 /* conn.c */
 void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted *a);
-/* Cut: close with a reset, end the stream with that reason. Both are freed at the end of the round, so a caller
- * may still look at their states (DEAD and DONE). */
+/* Cut: close with a reset, end the stream with that reason. Both are freed at the end of the round,
+ * so a caller may still look at their states (DEAD and DONE). */
 void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason);
 /* Send what is queued, then close gracefully. */
 void sl_conn_finish(struct sl_conn *c);
@@ -248,15 +254,17 @@ void sl_conn_move(struct sl_conn *c, enum sl_conn_state to);
 
 /* detect.c: returns true when it made progress. */
 bool sl_conn_detect(struct sl_conn *c);
-/* The Service's servers wait for the client to speak: seen, so nothing needs to be dialled ahead. */
+/* The Service's servers wait for the client to speak: seen, so nothing needs to be dialled ahead.
+ */
 void sl_detect_learn(struct sl_conn *c);
 void sl_detect_forget(struct sl_proxy *p);
 
 /* down_h1.c: the client's side of HTTP/1. */
 bool sl_down_step(struct sl_conn *c);
-/* Take request body that has come, give it to fn (NULL: throw it away), which takes the first n bytes of from. Returns
- * true on progress; a malformed body ends the stream. */
-bool sl_down_read_body(struct sl_stream *s, int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n));
+/* Take request body that has come, give it to fn (NULL: throw it away), which takes the first n
+ * bytes of from. Returns true on progress; a malformed body ends the stream. */
+bool sl_down_read_body(struct sl_stream *s,
+		       int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n));
 int sl_down_write_head(struct sl_stream *s);
 /* Takes the first n bytes of from. */
 int sl_down_write_body(struct sl_stream *s, struct sl_buf *from, size_t n);

@@ -196,7 +196,8 @@ static const char *explain(enum sl_end_reason end, uint16_t status)
 
 static void send_own(struct sl_stream *s)
 {
-	struct sl_str body = s->res.body == SL_BODY_LENGTH && s->res.content_length ? s->own_body : SL_STR_NULL;
+	struct sl_str body =
+		s->res.body == SL_BODY_LENGTH && s->res.content_length ? s->own_body : SL_STR_NULL;
 
 	/* What of the request is here already is read, so that the connection can go on. */
 	if (s->end != SL_END_CLIENT_INVALID && s->end != SL_END_CLIENT_TIMEOUT)
@@ -243,9 +244,8 @@ void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason en
 	sl_attempt_release(s);
 	sl_stream_move(s, SL_STREAM_LOCAL);
 	*res = (struct sl_response){.status = status, .version = 11, .has_length = true};
-	if (write_own_body(s) ||
-	    sl_headers_append(&res->headers, &s->arena, SL_STR("content-type"),
-			      SL_STR("text/plain; charset=utf-8"))) {
+	if (write_own_body(s) || sl_headers_append(&res->headers, &s->arena, SL_STR("content-type"),
+						   SL_STR("text/plain; charset=utf-8"))) {
 		sl_conn_kill(s->conn, SL_END_INTERNAL);
 		return;
 	}
@@ -259,7 +259,8 @@ int sl_stream_filter_response(struct sl_stream *s)
 	int r = 0;
 
 	if (s->backend)
-		r = sl_filters_response(s->backend->filters, s->backend->n_filters, &s->env, &s->res);
+		r = sl_filters_response(s->backend->filters, s->backend->n_filters, &s->env,
+					&s->res);
 	if (!r && s->rule)
 		r = sl_filters_response(s->rule->filters, s->rule->n_filters, &s->env, &s->res);
 	return r;
@@ -327,22 +328,24 @@ static int route(struct sl_stream *s)
 		return 1;
 	}
 	s->upstream_key = SL_STR_NULL;
-	s->rule = sl_route_table_match(c->table, &s->req, s->env.path, c->proxy->scratch, &s->arena);
+	s->rule =
+		sl_route_table_match(c->table, &s->req, s->env.path, c->proxy->scratch, &s->arena);
 	if (!s->rule) {
 		sl_stream_reply(s, c->table->fallback_status,
-				c->table->fallback_status == 404 ? SL_END_NO_ROUTE : SL_END_NO_BACKEND);
+				c->table->fallback_status == 404 ? SL_END_NO_ROUTE
+								 : SL_END_NO_BACKEND);
 		return 1;
 	}
 	if (s->rule->request_timeout_ns)
 		sl_timer_arm(c->proxy->loop, &s->timer,
-				   s->started_ns + s->rule->request_timeout_ns);
+			     s->started_ns + s->rule->request_timeout_ns);
 	if (run_filters(s, s->rule->filters, s->rule->n_filters))
 		return 1;
 	return choose_backend(s);
 }
 
-/* An HTTP/1.0 client need not send Host, an HTTP/1.1 server must have it (RFC 9112 section 3.2): the
- * address that the client dialled stands for the name that it did not say. */
+/* An HTTP/1.0 client need not send Host, an HTTP/1.1 server must have it (RFC 9112 section 3.2):
+ * the address that the client dialled stands for the name that it did not say. */
 static int name_host(struct sl_stream *s)
 {
 	const struct sl_addr *dialled = &s->conn->original;
@@ -365,9 +368,8 @@ void sl_stream_begin(struct sl_stream *s)
 	}
 	s->log_path = s->req.target;
 	s->log_authority = s->req.authority;
-	s->env = (struct sl_filter_env){.arena = &s->arena,
-					.scheme = SL_STR("http"),
-					.port = c->original.port};
+	s->env = (struct sl_filter_env){
+		.arena = &s->arena, .scheme = SL_STR("http"), .port = c->original.port};
 	if (s->conn->proxy->buffered_bytes >= s->conn->proxy->opts.max_buffered_bytes) {
 		sl_stream_limit(s, SL_LIMIT_BUFFERED_BYTES, 503, SL_END_LIMIT);
 		return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes both ways, with half-close and reset passed on: what is not HTTP/1, and upgraded connections. */
+/* Bytes both ways, with half-close and reset passed on: what is not HTTP/1, and upgraded
+ * connections. */
 #include <errno.h>
 #include "proxy/state.h"
 
@@ -37,12 +38,14 @@ void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up)
 static int dial(struct sl_conn *c, struct sl_upconn **ret)
 {
 	struct sl_proxy *p = c->proxy;
-	const struct sl_upstream *upstream = sl_snapshot_upstream(p->config->snap, c->frontend->key);
+	const struct sl_upstream *upstream =
+		sl_snapshot_upstream(p->config->snap, c->frontend->key);
 	int r = -ENOENT;
 
 	while (c->n_dials < MAX_TRIES) {
 		const struct sl_endpoint *e =
-			upstream ? sl_lb_pick(p->lb, upstream, c->n_dials ? &c->dialled : NULL) : NULL;
+			upstream ? sl_lb_pick(p->lb, upstream, c->n_dials ? &c->dialled : NULL)
+				 : NULL;
 
 		if (!e || (c->n_dials && sl_addr_eq(&e->addr, &c->dialled)))
 			return r;
@@ -121,7 +124,8 @@ static bool move(struct sl_sock *from, struct sl_sock *to, uint64_t *bytes, bool
 {
 	ssize_t n;
 
-	/* What the reader does not take stays in the sender's socket: at most one full queue here. */
+	/* What the reader does not take stays in the sender's socket: at most one full queue here.
+	 */
 	if (!sl_sock_out_full(to)) {
 		n = sl_sock_fill(from, SL_SOCK_HIGH_BYTES);
 		if (n < 0)

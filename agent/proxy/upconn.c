@@ -121,7 +121,8 @@ int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool re
 		c = sl_pool_take(p->pool, conn->source->source->cookie, endpoint);
 	if (c) {
 		u = sl_container_of(c, struct sl_upconn, pooled);
-		/* One that was dialled to hear whether the server speaks first has proved nothing. */
+		/* One that was dialled to hear whether the server speaks first has proved nothing.
+		 */
 		u->reused = u->served;
 		u->sock.n_sent = u->sock.n_received = 0;
 		u->counted_sent = u->counted_received = 0;
@@ -142,9 +143,11 @@ void sl_upconn_give(struct sl_upconn *u)
 {
 	struct sl_proxy *p = u->proxy;
 
-	/* Edges do not come twice: what the flags call readable must be read before the pool waits. */
+	/* Edges do not come twice: what the flags call readable must be read before the pool waits.
+	 */
 	if (u->sock.can_read && !sl_buf_len(&u->sock.in))
-		(void)sl_sock_fill(&u->sock, SL_SOCK_READ_BYTES); /* any outcome but empty closes it */
+		(void)sl_sock_fill(&u->sock,
+				   SL_SOCK_READ_BYTES); /* any outcome but empty closes it */
 	if (p->draining || u->sock.can_read || sl_buf_len(&u->sock.in) ||
 	    sl_sock_read_done(&u->sock) || u->sock.hangup || u->sock.broken) {
 		sl_upconn_close(u, false);

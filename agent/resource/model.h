@@ -18,9 +18,10 @@ enum { SL_MODEL_HISTORY = 4096 };
 struct sl_model {
 	struct sl_map by_kind[SL_N_KINDS]; /* key: "namespace/name" (cluster-scoped: "/name") */
 	uint64_t generation;		   /* counts changes, and names a state */
-	struct sl_model_change *history;   /* a ring: change to generation g is at g modulo its size */
-	uint64_t history_from;		   /* oldest state from which on it is complete */
-	uint64_t id;			   /* no two models of this process have the same */
+	struct sl_model_change
+		*history;      /* a ring: change to generation g is at g modulo its size */
+	uint64_t history_from; /* oldest state from which on it is complete */
+	uint64_t id;	       /* no two models of this process have the same */
 };
 
 int sl_model_new(struct sl_model **ret);
@@ -40,8 +41,8 @@ struct sl_object *sl_model_get_key(const struct sl_model *m, enum sl_kind kind, 
 int sl_model_list(const struct sl_model *m, enum sl_kind kind, struct sl_object ***ret,
 		  size_t *ret_n);
 size_t sl_model_count(const struct sl_model *m, enum sl_kind kind);
-/* What was put or removed to come from state generation to the present one; names can repeat. False:
- * that is not known any more (or the state is not one of this model's). */
+/* What was put or removed to come from state generation to the present one; names can repeat.
+ * False: that is not known any more (or the state is not one of this model's). */
 bool sl_model_knows(const struct sl_model *m, uint64_t generation);
 /* For each generation after a known one. */
 const struct sl_model_change *sl_model_change(const struct sl_model *m, uint64_t generation);

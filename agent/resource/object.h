@@ -224,7 +224,7 @@ struct sl_route_rule {
 	struct sl_rule_error {
 		struct sl_str field, message;
 		const char *reason;
-	} *error;
+	} * error;
 	uint32_t line;
 };
 

@@ -42,7 +42,7 @@ static int check_value(const struct walk *w, enum bin_kind kind, const struct sl
 		       struct sl_explain_step *step)
 {
 	int r = kind == BIN_HEADER ? match_find_header(w->req, w->arena, v->name, &step->have)
-				     : match_find_query(w->req, w->arena, v->name, &step->have);
+				   : match_find_query(w->req, w->arena, v->name, &step->have);
 
 	if (r == -ENOMEM)
 		return r;

@@ -155,8 +155,8 @@ static bool regex_matches(struct lookup *l, const struct sl_regex *regex, struct
 	return r == SL_REGEX_YES;
 }
 
-static bool values_match(struct lookup *l, enum bin_kind kind,
-			 const struct sl_match_value *values, uint32_t n)
+static bool values_match(struct lookup *l, enum bin_kind kind, const struct sl_match_value *values,
+			 uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const struct sl_match_value *want = &values[i];

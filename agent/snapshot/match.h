@@ -18,11 +18,11 @@ struct sl_match_scratch *sl_match_scratch_free(struct sl_match_scratch *s);
 
 /*
  * path is normalised (sl_uri_normalise), without query; one that does not begin with "/" (CONNECT,
- * "OPTIONS *") counts as "/". Repeated headers are joined with ","; "Host" is req->authority, else the
- * header. Query names and values are compared decoded, of a repeated parameter the first counts. A
- * regular expression that passes its limit counts as no match (and in scratch's counter). Nothing is
- * allocated but joined headers and decoded query values, in arena; without memory for them no rule
- * matches. Returns NULL when no rule matches. Thread: worker.
+ * "OPTIONS *") counts as "/". Repeated headers are joined with ","; "Host" is req->authority, else
+ * the header. Query names and values are compared decoded, of a repeated parameter the first
+ * counts. A regular expression that passes its limit counts as no match (and in scratch's counter).
+ * Nothing is allocated but joined headers and decoded query values, in arena; without memory for
+ * them no rule matches. Returns NULL when no rule matches. Thread: worker.
  */
 const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
 					   const struct sl_request *req, struct sl_str path,

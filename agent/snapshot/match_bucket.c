@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which bin a match is in is settled when it is built for the first time, by what else is there then;
- * any choice finds the same.
+ * Which bin a match is in is settled when it is built for the first time, by what else is there
+ * then; any choice finds the same.
  */
 #include "snapshot/match_bucket.h"
 
@@ -111,14 +111,15 @@ static bool next_value(const struct sl_match *m, uint32_t *i, struct bin_key *re
 	for (;;) {
 		uint32_t at = (*i)++, n = m->n_headers + m->n_queries;
 		const struct sl_match_value *v = at < m->n_headers ? &m->headers[at]
-						 : at < n ? &m->queries[at - m->n_headers]
-							  : NULL;
+						 : at < n	   ? &m->queries[at - m->n_headers]
+								   : NULL;
 		bool usable;
 
 		*name = v ? v->name : SL_STR_NULL;
 		if (v)
-			usable = !v->regex && bin_key_set(ret, at < m->n_headers ? BIN_HEADER : BIN_QUERY,
-							  v->name_hash, v->value);
+			usable = !v->regex &&
+				 bin_key_set(ret, at < m->n_headers ? BIN_HEADER : BIN_QUERY,
+					     v->name_hash, v->value);
 		else if (at == n)
 			usable = m->method != SL_METHOD_OTHER &&
 				 bin_key_set(ret, BIN_METHOD, 0, (struct sl_str){&method, 1});

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * One bucket as the builder goes on with it: what is inside, by value, and which of it changed since
- * the last build. Private to match_builder.c and match_bucket.c. Thread: control. After -ENOMEM it can
- * only be freed.
+ * One bucket as the builder goes on with it: what is inside, by value, and which of it changed
+ * since the last build. Private to match_builder.c and match_bucket.c. Thread: control. After
+ * -ENOMEM it can only be freed.
  */
 #include "base/list.h"
 #include "base/map.h"

@@ -116,7 +116,8 @@ int sl_match_builder_remove(struct sl_match_builder *b, struct sl_route *route)
 /* ---- building ---- */
 
 /* Where the index looks for it. */
-static int bucket_publish(struct sl_match_builder *b, const struct bucket_work *w, struct bucket *to)
+static int bucket_publish(struct sl_match_builder *b, const struct bucket_work *w,
+			  struct bucket *to)
 {
 	struct sl_pmap *map = w->class == SL_MATCH_EXACT ? &b->exact : &b->prefix;
 
@@ -197,7 +198,7 @@ struct sl_match_builder *sl_match_builder_free(struct sl_match_builder *b)
 {
 	if (!b)
 		return NULL;
-	for (int class = SL_MATCH_EXACT; class <= SL_MATCH_PREFIX; class++) {
+	for (int class = SL_MATCH_EXACT; class <= SL_MATCH_PREFIX; class ++) {
 		struct bucket_work *w;
 		size_t pos = 0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The index's inside, shared by match_builder.c (makes it), match_index.c and match.c (walk it) only,
- * and what match.c shares with explain.c: how a request's values are read. */
+/* The index's inside, shared by match_builder.c (makes it), match_index.c and match.c (walk it)
+ * only, and what match.c shares with explain.c: how a request's values are read. */
 #include "snapshot/match_index.h"
 
 /* What a bin is chosen by. */
@@ -13,8 +13,8 @@ enum bin_kind {
 	BIN_TAIL,
 };
 
-/* Key of a bin in its bucket: a struct bin_prefix, then the value's bytes. Longer values are no keys;
- * such a match goes by something else. */
+/* Key of a bin in its bucket: a struct bin_prefix, then the value's bytes. Longer values are no
+ * keys; such a match goes by something else. */
 enum { BIN_VALUE_MAX = 512 };
 struct bin_prefix {
 	uint64_t name; /* header or query: hash of the name; head or tail: length */
@@ -78,8 +78,8 @@ static inline const struct match_list *match_list_of(const struct sl_part *p)
 
 int bucket_new(struct sl_str path, struct bucket **ret);
 
-/* The value of the header, joined when it is repeated, or of the first query parameter of that name.
- * Returns 0, -ENOENT, or -ENOMEM. */
+/* The value of the header, joined when it is repeated, or of the first query parameter of that
+ * name. Returns 0, -ENOENT, or -ENOMEM. */
 int match_find_header(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,
 		      struct sl_str *ret);
 int match_find_query(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,

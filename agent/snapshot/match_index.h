@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The index behind sl_route_table_match(): the matches of a table's routes, found by path and, where
- * many share one, by an exact header or query value, by method, or by the literal ends of a regular
- * expression. An index is immutable; its builder goes on with it, so that a change of one route
- * costs that route and what lies next to it, not the table.
+ * The index behind sl_route_table_match(): the matches of a table's routes, found by path and,
+ * where many share one, by an exact header or query value, by method, or by the literal ends of a
+ * regular expression. An index is immutable; its builder goes on with it, so that a change of one
+ * route costs that route and what lies next to it, not the table.
  */
 #include "http/message.h"
 #include "snapshot/regex.h"
@@ -33,8 +33,8 @@ struct sl_match {
 
 	/* By sl_route_seal(): */
 	const struct sl_route *route;
-	uint32_t index;		/* in the route */
-	uint64_t order;		/* lower precedes, within one route's age and name */
+	uint32_t index;		  /* in the route */
+	uint64_t order;		  /* lower precedes, within one route's age and name */
 	struct sl_str head, tail; /* REGEX: what every path it matches begins and ends with */
 
 	struct match_bin *bin; /* the builder's; nobody else may look at it */
@@ -49,8 +49,8 @@ int sl_match_cmp(const struct sl_match *a, const struct sl_match *b);
 
 /* Accepts NULL, returns NULL. */
 struct sl_match_index *sl_match_index_free(struct sl_match_index *index);
-/* All matches in order: a new array (free()) of borrowed pointers, for people and tests. Returns 0 or
- * -ENOMEM. */
+/* All matches in order: a new array (free()) of borrowed pointers, for people and tests. Returns 0
+ * or -ENOMEM. */
 int sl_match_index_list(const struct sl_match_index *index, const struct sl_match ***ret,
 			uint32_t *ret_n);
 

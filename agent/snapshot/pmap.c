@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inner nodes have 32 children, chosen by five bits of the hash a level; leaves hold a few entries in
- * no order and become inner nodes when they overflow. A node with one reference whose ancestors have
- * one too belongs to this map alone and is changed in place; any other is copied.
+ * Inner nodes have 32 children, chosen by five bits of the hash a level; leaves hold a few entries
+ * in no order and become inner nodes when they overflow. A node with one reference whose ancestors
+ * have one too belongs to this map alone and is changed in place; any other is copied.
  */
 #include "snapshot/pmap.h"
 
@@ -184,7 +184,8 @@ static unsigned more(unsigned cap)
 	return cap < 4 ? cap + 1 : cap + cap / 2;
 }
 
-static int leaf_put(struct sl_pmap_node **slot, unsigned level, const struct entry *e, bool *ret_new)
+static int leaf_put(struct sl_pmap_node **slot, unsigned level, const struct entry *e,
+		    bool *ret_new)
 {
 	int i = leaf_find(*slot, e->hash, e->key), r;
 

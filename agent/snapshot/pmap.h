@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Map from bytes to a part, for snapshots: a hash trie whose nodes are counted, so that a copy costs
- * one reference and a change after it copies one path, whatever the number of entries. Keys are
- * borrowed from the value, which the map holds a reference of.
+ * Map from bytes to a part, for snapshots: a hash trie whose nodes are counted, so that a copy
+ * costs one reference and a change after it copies one path, whatever the number of entries. Keys
+ * are borrowed from the value, which the map holds a reference of.
  *
  * Thread: a struct sl_pmap belongs to one thread; copies of it may be in others.
  */

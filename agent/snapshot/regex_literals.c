@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every text that a pattern matches as a whole begins and ends with. Only the plain core of the
- * syntax is understood; whatever else occurs (options, alternatives outside of groups, lookaround,
- * quoting), nothing is claimed.
+ * What every text that a pattern matches as a whole begins and ends with. Only the plain core of
+ * the syntax is understood; whatever else occurs (options, alternatives outside of groups,
+ * lookaround, quoting), nothing is claimed.
  */
 #include <errno.h>
 #include "snapshot/regex.h"
@@ -30,7 +30,8 @@ static bool is_alnum(char c)
 
 /* ---- what is skipped: true when it was understood ---- */
 
-/* Behind the "\": one character that stands for itself (ret) or for a class (*ret_literal false). */
+/* Behind the "\": one character that stands for itself (ret) or for a class (*ret_literal false).
+ */
 static bool skip_escape(struct sl_str *s, char *ret, bool *ret_literal)
 {
 	if (!s->len || (unsigned char)*s->ptr >= 0x80)

@@ -40,8 +40,8 @@ struct sl_upstream {
 	struct sl_str namespace, name;
 	uint16_t port;
 	enum sl_app_protocol app_protocol;
-	/* Ready ones first, each group sorted by address, no duplicates; a Pod with addresses of both
-	 * families is there once, in the Service's first family. */
+	/* Ready ones first, each group sorted by address, no duplicates; a Pod with addresses of
+	 * both families is there once, in the Service's first family. */
 	const struct sl_endpoint *endpoints;
 	uint32_t n_endpoints, n_ready;
 };
@@ -65,9 +65,9 @@ struct sl_rule {
 	struct sl_str route; /* "HTTPRoute/namespace/name" */
 	struct sl_str name;  /* rule name, else its index as text */
 	uint32_t index;
-	/* Its place in a worker's balancing state: n_backends cells from wrr_offset on, all below the
-	 * snapshot's n_wrr. A rule keeps place and id for as long as its backends and weights are the
-	 * same; another that gets the place later has another id. */
+	/* Its place in a worker's balancing state: n_backends cells from wrr_offset on, all below
+	 * the snapshot's n_wrr. A rule keeps place and id for as long as its backends and weights
+	 * are the same; another that gets the place later has another id. */
 	uint32_t wrr_offset;
 	uint64_t id; /* from 1 on, never used again */
 	const struct sl_filter *filters;
@@ -75,7 +75,7 @@ struct sl_rule {
 	bool redirects; /* one of the filters answers: backends are not asked */
 	const struct sl_backend *backends;
 	uint32_t n_backends;
-	uint64_t total_weight; /* 0: 500 */
+	uint64_t total_weight;					 /* 0: 500 */
 	uint64_t request_timeout_ns, backend_request_timeout_ns; /* SL_TIMEOUT_NONE: none */
 };
 
@@ -83,8 +83,8 @@ struct sl_rule {
 struct sl_route {
 	struct sl_part part;
 	struct sl_arena arena;
-	struct sl_str key;  /* "namespace/name" */
-	int64_t created_at; /* as in struct sl_meta: older routes precede */
+	struct sl_str key;     /* "namespace/name" */
+	int64_t created_at;    /* as in struct sl_meta: older routes precede */
 	struct sl_rule *rules; /* the usable ones */
 	uint32_t n_rules;
 	struct sl_match *matches; /* of all rules; a reference of each regular expression */
@@ -135,7 +135,8 @@ struct sl_snapshot {
 	uint64_t generation;
 	struct sl_pmap frontends; /* struct sl_addr (address and port) -> struct sl_frontend */
 	struct sl_pmap upstreams; /* key -> struct sl_upstream */
-	/* 16 address bytes -> struct sl_pod_ref; Pods with a netns of their own that have not ended */
+	/* 16 address bytes -> struct sl_pod_ref; Pods with a netns of their own that have not ended
+	 */
 	struct sl_pmap pods_by_ip;
 	struct sl_pmap pods_by_uid; /* uid -> struct sl_pod_ref */
 	uint32_t n_rules, n_wrr;

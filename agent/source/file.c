@@ -131,8 +131,8 @@ static bool is_text(json_t *root, const char *key, const char *text)
 }
 
 /*
- * What the items of a list are, unless they say it: "" for what kubectl prints, NULL when root is no
- * list. The API server's own answers have kinds like ServiceList.
+ * What the items of a list are, unless they say it: "" for what kubectl prints, NULL when root is
+ * no list. The API server's own answers have kinds like ServiceList.
  */
 static const char *list_kind(json_t *root, size_t *ret_len)
 {

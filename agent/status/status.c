@@ -436,7 +436,8 @@ static int render_file(const struct sl_status *s, struct sl_buf *out)
 		if (!r)
 			r = sl_buf_append(out, list[i]->text, list[i]->text_len);
 	}
-	return r ? r : sl_buf_append_str(out, s->entries.n ? SL_STR("\n  ]\n}\n") : SL_STR("]\n}\n"));
+	return r ? r
+		 : sl_buf_append_str(out, s->entries.n ? SL_STR("\n  ]\n}\n") : SL_STR("]\n}\n"));
 }
 
 int sl_status_write(struct sl_status *s, const char *path)

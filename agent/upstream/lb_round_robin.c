@@ -95,7 +95,8 @@ static int forget_gone(void *arg, struct sl_str key, const struct sl_part *befor
 	return 0;
 }
 
-void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *before, const struct sl_snapshot *after)
+void sl_lb_prune(struct sl_lb *lb, const struct sl_snapshot *before,
+		 const struct sl_snapshot *after)
 {
 	if (before)
 		(void)sl_pmap_diff(&before->upstreams, &after->upstreams, forget_gone, lb); /* 0 */

@@ -27,9 +27,9 @@ struct sl_wrr {
 	uint64_t seed; /* of the random phases */
 };
 #define SL_WRR_INIT ((struct sl_wrr){0})
-/* For a new snapshot. Rules that it shares with the one before go on where they are; others start at
- * a random phase, so that frequent changes of configuration do not favour the first backend. Returns
- * 0 or -ENOMEM (old state kept). */
+/* For a new snapshot. Rules that it shares with the one before go on where they are; others start
+ * at a random phase, so that frequent changes of configuration do not favour the first backend.
+ * Returns 0 or -ENOMEM (old state kept). */
 int sl_wrr_resize(struct sl_wrr *w, uint32_t n_cells);
 void sl_wrr_deinit(struct sl_wrr *w);
 /* Index into rule->backends, or -1 when all weights are zero. Weight 0 is never chosen. A rule of
@@ -84,8 +84,8 @@ struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct 
  * pool sets watch.fn and destroys it on any EPOLLIN, EPOLLRDHUP, EPOLLHUP or EPOLLERR event
  * (EPOLLOUT alone is ignored). Takes ownership, also on failure (destroyed then). */
 void sl_pool_give(struct sl_pool *p, struct sl_pooled *c);
-/* Destroy all of a network namespace (it went), or of the endpoints that an upstream lost between two
- * snapshots (if another upstream has one too, it is dialled again). before: NULL for none. */
+/* Destroy all of a network namespace (it went), or of the endpoints that an upstream lost between
+ * two snapshots (if another upstream has one too, it is dialled again). before: NULL for none. */
 void sl_pool_drop_source(struct sl_pool *p, uint64_t source);
 void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *before,
 		   const struct sl_snapshot *after);

@@ -92,7 +92,8 @@ static int64_t period(const struct sl_rule *rule, int64_t total)
  * Walking up to 16 million picks would take too long. Whole shares first, then the few picks that
  * are left over go to the largest fractions: less than one pick each off the state when walked.
  */
-static void jump(struct sl_wrr_cell *cells, const struct sl_rule *rule, int64_t total, int64_t n_picks)
+static void jump(struct sl_wrr_cell *cells, const struct sl_rule *rule, int64_t total,
+		 int64_t n_picks)
 {
 	int64_t left = n_picks;
 

@@ -50,8 +50,8 @@
  *
  * explain: what would become of a request, by the configuration in force; nothing is sent
  *	question: {"command": "explain", "source"?: "ns/pod" or "ns", "service": "ns/name:port" or
- *	           "name.ns:port" or "IP:port" (port 80 when none), "method"?: "GET", "target"?: "/",
- *	           "authority"?, "headers"?: [["Name", "value"]]}
+ *	           "name.ns:port" or "IP:port" (port 80 when none), "method"?: "GET", "target"?:
+ *"/", "authority"?, "headers"?: [["Name", "value"]]}
  *	{"namespace", "pod"?, "note"?: why the Pod is not known to the agent,
  *	 "service"?: "ns/name:port", "address"?: "IP:port",
  *	 "table": "producer" | "consumer" | "none",
@@ -60,11 +60,10 @@
  *	             "verdict": "takes" | "later": fits too, but is not the first |
  *	                        the first condition that fails: "path", "method", "header", "query",
  *	             "condition"?: "header a = b", "have"?: the request's value,
- *	             "limit"?: true when a regular expression passed its limit}] by precedence, a rule
- *	             once for each of its matches, "rules_left_out"?: 12,
- *	 "rule"?: {"route", "name", "filters": [TEXT], "request_timeout_ms",
- *	           "backend_request_timeout_ms": 0 for none},
- *	 "result": {"kind": "pass_through", "reason"} | {"kind": "answer", "status", "reason"} |
+ *	             "limit"?: true when a regular expression passed its limit}] by precedence, a
+ *rule once for each of its matches, "rules_left_out"?: 12, "rule"?: {"route", "name", "filters":
+ *[TEXT], "request_timeout_ms", "backend_request_timeout_ms": 0 for none}, "result": {"kind":
+ *"pass_through", "reason"} | {"kind": "answer", "status", "reason"} |
  *	           {"kind": "redirect", "status", "location"} | {"kind": "backends", "path",
  *	           "authority"},
  *	 "backends"?: [{"name": "ns/name:port", "weight", "share": 0.25, "resolved": true,
@@ -76,13 +75,11 @@
  *	{"connections": [{"id": the same in every answer, "worker": 0, "client": "IP:port",
  *	                  "pod": "ns/name", "service": "ns/name:port", "original": "IP:port",
  *	                  "state": "detect" (what is spoken) | "idle" | "reading" (a request) |
- *	                  "connecting" | "waiting" (for the answer) | "responding" | "answering" (by the
- *	                  agent itself) | "done" | "tunnel" | "closing", "protocol": "HTTP/1.1",
- *	                  "age_ms": 12, "requests": 3, "received": bytes, "sent": bytes,
- *	                  "method"?, "authority"?, "path"?, "route"?, "rule"?, "request_age_ms"?,
- *	                  "endpoint"?: "IP:port"}],
- *	 "total": 12, "left_out": true when the limit cut the list,
- *	 "workers_missing": 0 of those that did not answer in time}
+ *	                  "connecting" | "waiting" (for the answer) | "responding" | "answering" (by
+ *the agent itself) | "done" | "tunnel" | "closing", "protocol": "HTTP/1.1", "age_ms": 12,
+ *"requests": 3, "received": bytes, "sent": bytes, "method"?, "authority"?, "path"?, "route"?,
+ *"rule"?, "request_age_ms"?, "endpoint"?: "IP:port"}], "total": 12, "left_out": true when the limit
+ *cut the list, "workers_missing": 0 of those that did not answer in time}
  *
  * metrics
  *	{"text": "Prometheus text format 0.0.4"}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What wrk does not measure. One thread, HTTP/1.1, answers of status 200 with Content-Length only.
- *   client ping IP PORT PATH N           one connection, N requests one by one: "p50 p99" in nanoseconds
- *   client connect IP PORT PATH C MS     C at a time, each connection for one request: "done nanoseconds"
- *   client hold IP PORT PATH N           N connections that made one request each, kept open: prints how
- *                                        many stand, ends with standard input
+ *   client ping IP PORT PATH N           one connection, N requests one by one: "p50 p99" in
+ * nanoseconds client connect IP PORT PATH C MS     C at a time, each connection for one request:
+ * "done nanoseconds" client hold IP PORT PATH N           N connections that made one request each,
+ * kept open: prints how many stand, ends with standard input
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -113,7 +113,8 @@ static int ping(size_t n)
 			took[i - warm_up] = now_ns() - began;
 	}
 	qsort(took, n, sizeof(*took), by_value);
-	printf("%llu %llu\n", (unsigned long long)took[n / 2], (unsigned long long)took[n * 99 / 100]);
+	printf("%llu %llu\n", (unsigned long long)took[n / 2],
+	       (unsigned long long)took[n * 99 / 100]);
 	free(took);
 	return 0;
 }
@@ -238,8 +239,9 @@ int main(int argc, char **argv)
 				      .sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10))};
 	if (inet_pton(AF_INET, argv[2], &target.sin_addr) != 1)
 		return 2;
-	request_len = (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: web\r\n%s\r\n",
-				       argv[4], closing ? "Connection: close\r\n" : "");
+	request_len =
+		(size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: web\r\n%s\r\n",
+				 argv[4], closing ? "Connection: close\r\n" : "");
 	if (request_len >= sizeof(request))
 		return 2;
 	if (!strcmp(argv[1], "ping"))

@@ -17,7 +17,7 @@ enum { EDITS = 40, MATCH_ROUNDS = 20000 };
 enum shape { EXACT, PREFIX, HEADER, QUERY, METHOD, REGEX_HEAD, REGEX_TAIL, N_SHAPES };
 
 static const char *const shape_names[] = {
-	"exact paths",	  "path prefixes",	   "one path, by header", "one path, by query",
+	"exact paths",	  "path prefixes",	 "one path, by header", "one path, by query",
 	"header, method", "regex, by its begin", "regex, by its end",
 };
 
@@ -254,7 +254,7 @@ static void request_for(enum shape shape, unsigned i, char buf[128], struct sl_r
 	}
 	if (shape == QUERY)
 		check(sl_arena_printf(arena, &req->query, "tenant=t-%u", i), "query");
-	/* One format for each shape, all with the same argument. */
+		/* One format for each shape, all with the same argument. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	(void)snprintf(buf, 128, paths[shape], i);

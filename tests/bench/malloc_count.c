@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counts heap calls of a whole process: LD_PRELOAD it, and send SIGUSR2 to have the counts appended to
- * the file MALLOC_COUNT_FILE as one line: malloc calloc realloc free bytes.
+ * Counts heap calls of a whole process: LD_PRELOAD it, and send SIGUSR2 to have the counts appended
+ * to the file MALLOC_COUNT_FILE as one line: malloc calloc realloc free bytes.
  */
 #include <fcntl.h>
 #include <signal.h>

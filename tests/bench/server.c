@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The backend of the benchmarks: GET of a path that ends in a number answers with so many bytes, a path
- * that ends in "head" with the request head as it came. One thread; answers are built once and kept.
- * Usage: server PORT
+ * The backend of the benchmarks: GET of a path that ends in a number answers with so many bytes, a
+ * path that ends in "head" with the request head as it came. One thread; answers are built once and
+ * kept. Usage: server PORT
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,10 +26,10 @@ struct answer {
 struct conn {
 	int fd;
 	bool close_after;
-	size_t used;	     /* of head */
-	const char *out;     /* NULL: no answer under way */
+	size_t used;	 /* of head */
+	const char *out; /* NULL: no answer under way */
 	size_t out_len, sent;
-	char *own;	     /* answer that is nobody else's */
+	char *own; /* answer that is nobody else's */
 	char head[HEAD_BYTES + 1];
 };
 
@@ -73,7 +73,8 @@ static void close_conn(struct conn *c)
 static void begin_answer(struct conn *c, size_t head_len)
 {
 	const char *space = memchr(c->head, ' ', head_len);
-	const char *end = space ? memchr(space + 1, ' ', (size_t)(c->head + head_len - space - 1)) : NULL;
+	const char *end =
+		space ? memchr(space + 1, ' ', (size_t)(c->head + head_len - space - 1)) : NULL;
 	const struct answer *a;
 	size_t body = 0;
 
@@ -81,8 +82,8 @@ static void begin_answer(struct conn *c, size_t head_len)
 		c->own = malloc(head_len + 256);
 		if (!c->own)
 			die("malloc");
-		c->out_len = (size_t)snprintf(c->own, 256,
-					      "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", head_len);
+		c->out_len = (size_t)snprintf(
+			c->own, 256, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", head_len);
 		memcpy(c->own + c->out_len, c->head, head_len);
 		c->out_len += head_len;
 		c->out = c->own;

@@ -201,7 +201,8 @@ Test(later, without_memory_the_question_fails)
 
 		peer_connect_unix(&p, path);
 		peer_send(&p, "{\"command\":\"slow\"}\n", 19);
-		cr_assert_eq(sl_buf_reserve(&p.got, 65536), 0); /* no allocation of the client's own */
+		cr_assert_eq(sl_buf_reserve(&p.got, 65536),
+			     0); /* no allocation of the client's own */
 		(void)sl_alloc_fail_after(n);
 		while (!p.closed && !n_laters)
 			peer_step(&p, loop);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random edits of a model: what a compiler with a memory makes of each state must be what a compiler
- * without one makes of it: the same text, the same answers to requests, also after it ran out of
- * memory. The seed is printed and can be given as SLUICE_TEST_SEED.
+ * Random edits of a model: what a compiler with a memory makes of each state must be what a
+ * compiler without one makes of it: the same text, the same answers to requests, also after it ran
+ * out of memory. The seed is printed and can be given as SLUICE_TEST_SEED.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -31,9 +31,11 @@ static uint32_t below(uint32_t n)
 
 static const char *const namespaces[] = {"shop", "shop", "team", "other"};
 static const char *const names[] = {"a", "b", "c", "d"};
-static const char *const route_names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
+static const char *const route_names[] = {"a", "b", "c", "d", "e", "f",
+					  "g", "h", "i", "j", "k", "l"};
 static const char *const paths[] = {"/", "/", "/a", "/a/", "/a/b", "/b", "/a/b/c"};
-static const char *const patterns[] = {"/a.*", "/[ab]", "/a/(b|c)", ".*b", "/", "(", "/a/.", "/a/b.*"};
+static const char *const patterns[] = {"/a.*", "/[ab]", "/a/(b|c)", ".*b",
+				       "/",    "(",	"/a/.",	    "/a/b.*"};
 static const char *const header_names[] = {"x", "X", "y", "host"};
 static const char *const values[] = {"1", "2", "3"};
 static const char *const value_patterns[] = {"[12]", "2|3", ".*", "["};
@@ -73,7 +75,8 @@ static struct sl_addr *random_ips(struct sl_arena *a, uint8_t net, uint32_t n)
 
 static struct sl_object *random_service(void)
 {
-	static const char *const protocols[] = {"", "", "", "http", "tcp", "kubernetes.io/h2c", "x/y"};
+	static const char *const protocols[] = {"",   "", "", "http", "tcp", "kubernetes.io/h2c",
+						"x/y"};
 	static const char *const port_names[] = {"", "web", "api"};
 	static const char *const policies[] = {"open", "closed", "perhaps"};
 	struct sl_object *o = object_new(SL_KIND_SERVICE, PICK(names));
@@ -86,11 +89,11 @@ static struct sl_object *random_service(void)
 	s->n_ports = below(4);
 	s->ports = sl_arena_new_n(&o->arena, struct sl_service_port, s->n_ports + 1);
 	for (uint32_t i = 0; i < s->n_ports; i++)
-		s->ports[i] = (struct sl_service_port){
-			.name = PICK(port_names),
-			.port = (uint16_t)(80 + below(3)),
-			.protocol = below(8) ? SL_PROTOCOL_TCP : SL_PROTOCOL_UDP,
-			.app_protocol = PICK(protocols)};
+		s->ports[i] = (struct sl_service_port){.name = PICK(port_names),
+						       .port = (uint16_t)(80 + below(3)),
+						       .protocol = below(8) ? SL_PROTOCOL_TCP
+									    : SL_PROTOCOL_UDP,
+						       .app_protocol = PICK(protocols)};
 	if (below(3) == 0) {
 		o->meta.annotations = sl_arena_new(&o->arena, struct sl_label);
 		o->meta.annotations[0] =
@@ -212,13 +215,13 @@ static struct sl_object *random_route(void)
 	route->parent_refs =
 		sl_arena_new_n(&o->arena, struct sl_parent_ref, route->n_parent_refs + 1);
 	for (uint32_t i = 0; i < route->n_parent_refs; i++)
-		route->parent_refs[i] =
-			(struct sl_parent_ref){.group = PICK(groups),
-					       .kind = PICK(kinds),
-					       .namespace = below(2) ? SL_STR("shop") : PICK(namespaces),
-					       .name = PICK(names),
-					       .section_name = below(8) ? SL_STR("") : SL_STR("web"),
-					       .port = (uint16_t)(below(3) ? 0 : 80 + below(3))};
+		route->parent_refs[i] = (struct sl_parent_ref){
+			.group = PICK(groups),
+			.kind = PICK(kinds),
+			.namespace = below(2) ? SL_STR("shop") : PICK(namespaces),
+			.name = PICK(names),
+			.section_name = below(8) ? SL_STR("") : SL_STR("web"),
+			.port = (uint16_t)(below(3) ? 0 : 80 + below(3))};
 	route->n_rules = 1 + below(3);
 	route->rules = sl_arena_new_n(&o->arena, struct sl_route_rule, route->n_rules);
 	for (uint32_t i = 0; i < route->n_rules; i++)
@@ -230,8 +233,8 @@ static struct sl_object *random_route(void)
 
 static void edit(struct sl_model *m)
 {
-	static struct sl_object *(*const make[])(void) = {random_service, random_slice, random_pod,
-							  random_route, random_route, random_route};
+	static struct sl_object *(*const make[])(void) = {
+		random_service, random_slice, random_pod, random_route, random_route, random_route};
 	struct sl_object *o = make[below(6)]();
 
 	if (below(4) == 0)
@@ -272,14 +275,16 @@ static void result_free(struct result *r)
 
 static void random_request(struct sl_arena *a, struct sl_request *req)
 {
-	static const char *const request_paths[] = {"/", "/a", "/a/", "/a/b", "/a/b/c/d", "/b", "/ab", "/c"};
+	static const char *const request_paths[] = {"/",	"/a", "/a/", "/a/b",
+						    "/a/b/c/d", "/b", "/ab", "/c"};
 	static const char *const queries[] = {"", "x=1", "x=2&y=1", "y=3"};
 
 	*req = (struct sl_request){.method = below(2) ? SL_METHOD_GET : SL_METHOD_POST,
 				   .path = PICK(request_paths),
 				   .query = PICK(queries)};
 	for (uint32_t n = below(3); n; n--)
-		cr_assert_eq(sl_headers_append(&req->headers, a, PICK(header_names), PICK(values)), 0);
+		cr_assert_eq(sl_headers_append(&req->headers, a, PICK(header_names), PICK(values)),
+			     0);
 }
 
 static void expect_same_answers(const struct sl_route_table *a, const struct sl_route_table *b,
@@ -312,8 +317,8 @@ static void expect_same(const struct result *have, const struct result *want,
 	cr_assert_eq(dump_compiled(&a, have->snap, have->report), 0);
 	cr_assert_eq(dump_compiled(&b, want->snap, want->report), 0);
 	cr_assert(sl_str_eq(sl_buf_str(&a), sl_buf_str(&b)),
-		  "the one with a memory:\n%.*s\nthe one without:\n%.*s", SL_STR_ARG(sl_buf_str(&a)),
-		  SL_STR_ARG(sl_buf_str(&b)));
+		  "the one with a memory:\n%.*s\nthe one without:\n%.*s",
+		  SL_STR_ARG(sl_buf_str(&a)), SL_STR_ARG(sl_buf_str(&b)));
 	cr_assert_eq(have->snap->n_rules, want->snap->n_rules);
 	cr_assert_geq(have->snap->n_wrr, want->snap->n_wrr);
 	while ((p = sl_pmap_next(&it, &key))) {
@@ -418,7 +423,8 @@ static void expect_kept_places(const struct places *before, const struct places 
 		for (size_t j = 0; j < after->n; j++) {
 			const struct place *y = &after->items[j];
 
-			if (x->rule->index != y->rule->index || !sl_str_eq(x->frontend, y->frontend) ||
+			if (x->rule->index != y->rule->index ||
+			    !sl_str_eq(x->frontend, y->frontend) ||
 			    !sl_str_eq(x->namespace, y->namespace) ||
 			    !sl_str_eq(x->rule->route, y->rule->route))
 				continue;

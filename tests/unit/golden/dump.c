@@ -130,8 +130,8 @@ static void dump_filter(struct out *o, const char *indent, const struct sl_filte
 static void dump_rule(struct out *o, const struct sl_rule *rule, uint32_t number)
 {
 	line(o, "      rule %u %.*s \"%.*s\" cells %u weight %" PRIu64 "%s", number,
-	     SL_STR_ARG(rule->route), SL_STR_ARG(rule->name), rule->n_backends,
-	     rule->total_weight, rule->redirects ? " redirects" : "");
+	     SL_STR_ARG(rule->route), SL_STR_ARG(rule->name), rule->n_backends, rule->total_weight,
+	     rule->redirects ? " redirects" : "");
 	if (rule->request_timeout_ns || rule->backend_request_timeout_ns)
 		line(o, " timeouts %" PRIu64 " ns, %" PRIu64 " ns", rule->request_timeout_ns,
 		     rule->backend_request_timeout_ns);

@@ -63,9 +63,9 @@ static void fixture_free(struct fixture *f)
 static void add_header(struct fixture *f, struct sl_request *req, const char *name,
 		       const char *value)
 {
-	cr_assert_eq(sl_headers_append(&req->headers, &f->arena, sl_str_from(name),
-				       sl_str_from(value)),
-		     0);
+	cr_assert_eq(
+		sl_headers_append(&req->headers, &f->arena, sl_str_from(name), sl_str_from(value)),
+		0);
 }
 
 /* ---- one table, looked at closely ---- */
@@ -77,8 +77,14 @@ static struct fixture shop(void)
 	struct sl_match matches[] = {
 		{.class = SL_MATCH_EXACT, .path = SL_STR("/cart")},
 		{.class = SL_MATCH_PREFIX, .path = SL_STR("/cart"), .method = SL_METHOD_POST},
-		{.class = SL_MATCH_PREFIX, .path = SL_STR("/cart"), .n_headers = 1, .headers = beta},
-		{.class = SL_MATCH_PREFIX, .path = SL_STR("/cart"), .n_queries = 1, .queries = blue},
+		{.class = SL_MATCH_PREFIX,
+		 .path = SL_STR("/cart"),
+		 .n_headers = 1,
+		 .headers = beta},
+		{.class = SL_MATCH_PREFIX,
+		 .path = SL_STR("/cart"),
+		 .n_queries = 1,
+		 .queries = blue},
 		{.class = SL_MATCH_PREFIX, .path = SL_STR("")},
 		{.class = SL_MATCH_PREFIX, .path = SL_STR("")},
 	};
@@ -91,7 +97,7 @@ Test(explain, each_match_says_which_condition_failed_first)
 {
 	struct fixture f = shop();
 	struct sl_request req = {.method = SL_METHOD_GET, .query = SL_STR("color=red")};
-	static const enum sl_explain_verdict want[] = {SL_EXPLAIN_PATH,	 SL_EXPLAIN_METHOD,
+	static const enum sl_explain_verdict want[] = {SL_EXPLAIN_PATH,	  SL_EXPLAIN_METHOD,
 						       SL_EXPLAIN_HEADER, SL_EXPLAIN_QUERY,
 						       SL_EXPLAIN_TAKES,  SL_EXPLAIN_LATER};
 	struct sl_explain e;
@@ -125,8 +131,8 @@ Test(explain, no_rule_is_an_answer_too)
 
 Test(explain, a_pattern_past_its_limit_is_told)
 {
-	struct sl_match_value v = {.name = SL_STR("a"), .value = SL_STR("(x+)+[yz]"),
-				   .regex = regex_of("(x+)+[yz]")};
+	struct sl_match_value v = {
+		.name = SL_STR("a"), .value = SL_STR("(x+)+[yz]"), .regex = regex_of("(x+)+[yz]")};
 	struct sl_match m = {.class = SL_MATCH_PREFIX, .n_headers = 1, .headers = &v};
 	struct fixture f = fixture_new(&m, 1);
 	struct sl_request req = {.method = SL_METHOD_GET};
@@ -145,13 +151,17 @@ Test(explain, a_pattern_past_its_limit_is_told)
 
 Test(explain, matches_have_a_text)
 {
-	struct sl_match_value headers[] = {{.name = SL_STR("a"), .value = SL_STR("1")},
-					   {.name = SL_STR("b"), .value = SL_STR("2+"),
-					    .regex = regex_of("2+")}};
+	struct sl_match_value headers[] = {
+		{.name = SL_STR("a"), .value = SL_STR("1")},
+		{.name = SL_STR("b"), .value = SL_STR("2+"), .regex = regex_of("2+")}};
 	struct sl_match_value query = {.name = SL_STR("q"), .value = SL_STR("3")};
-	struct sl_match m = {.class = SL_MATCH_PREFIX, .path = SL_STR("/x"),
-			     .method = SL_METHOD_PATCH, .n_headers = 2, .headers = headers,
-			     .n_queries = 1, .queries = &query};
+	struct sl_match m = {.class = SL_MATCH_PREFIX,
+			     .path = SL_STR("/x"),
+			     .method = SL_METHOD_PATCH,
+			     .n_headers = 2,
+			     .headers = headers,
+			     .n_queries = 1,
+			     .queries = &query};
 	struct sl_match root = {.class = SL_MATCH_PREFIX};
 	struct sl_buf out = SL_BUF_INIT(0);
 
@@ -244,8 +254,9 @@ static struct fixture random_table(void)
 		const char *path = PICK(paths);
 
 		m->class = (enum sl_match_class)below(3);
-		m->path = sl_str_from(m->class == SL_MATCH_REGEX ? PICK(patterns)
-				      : *path || m->class == SL_MATCH_PREFIX ? path : "/");
+		m->path = sl_str_from(m->class == SL_MATCH_REGEX	     ? PICK(patterns)
+				      : *path || m->class == SL_MATCH_PREFIX ? path
+									     : "/");
 		m->path_regex = m->class == SL_MATCH_REGEX ? regex_of(m->path.ptr) : NULL;
 		m->method = below(3) ? SL_METHOD_OTHER : SL_METHOD_GET + below(2);
 		m->headers = headers[i];
@@ -258,10 +269,10 @@ static struct fixture random_table(void)
 
 static void random_request(struct fixture *f, struct sl_request *req, struct sl_str *ret_path)
 {
-	static const char *const request_paths[] = {"/",     "/a",   "/a/", "/a/b", "/ab", "/b",
+	static const char *const request_paths[] = {"/",     "/a",   "/a/", "/a/b", "/ab",     "/b",
 						    "/a//b", "/b/a", "*",   "",	    "/a/b/c/d"};
-	static const char *const request_queries[] = {"x=1", "x=2&X=1", "y=1%2C2&x", "x=1&x=2",
-						      "%78=%31", "&&y=", "host=1+2"};
+	static const char *const request_queries[] = {"x=1",	 "x=2&X=1", "y=1%2C2&x", "x=1&x=2",
+						      "%78=%31", "&&y=",    "host=1+2"};
 	uint32_t n = below(5);
 
 	*req = (struct sl_request){.method = SL_METHOD_GET + below(4)};

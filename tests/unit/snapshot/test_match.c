@@ -8,8 +8,8 @@
 
 /*
  * Tables are written as text, one match a line, in order of precedence:
- *   "= /path" exact, "~ regex", "< /prefix", then "M:GET", "H:name=value", "H:name~regex", "Q:name=value" ...
- * Requests as "METHOD /path?query Name:value Name:value".
+ *   "= /path" exact, "~ regex", "< /prefix", then "M:GET", "H:name=value", "H:name~regex",
+ * "Q:name=value" ... Requests as "METHOD /path?query Name:value Name:value".
  */
 enum { MAX_MATCHES = 64, MAX_WORDS = 12 };
 
@@ -43,7 +43,8 @@ static struct sl_regex *regex_of(struct sl_str pattern)
 	return r;
 }
 
-static void add_value(struct sl_arena *a, struct sl_match_value **list, uint32_t *n, struct sl_str text)
+static void add_value(struct sl_arena *a, struct sl_match_value **list, uint32_t *n,
+		      struct sl_str text)
 {
 	size_t at = strcspn(text.ptr, "=~");
 	struct sl_match_value *v;
@@ -62,8 +63,9 @@ static void parse_match(struct sl_arena *a, struct sl_str line, struct sl_match 
 	struct sl_str words[MAX_WORDS] = {0};
 	uint32_t n = split(line, ' ', words, MAX_WORDS);
 
-	m->class = words[0].ptr[0] == '=' ? SL_MATCH_EXACT :
-		   words[0].ptr[0] == '~' ? SL_MATCH_REGEX : SL_MATCH_PREFIX;
+	m->class = words[0].ptr[0] == '='   ? SL_MATCH_EXACT
+		   : words[0].ptr[0] == '~' ? SL_MATCH_REGEX
+					    : SL_MATCH_PREFIX;
 	m->path = words[1];
 	if (m->class == SL_MATCH_REGEX)
 		m->path_regex = regex_of(m->path);
@@ -116,8 +118,10 @@ static void parse_request(struct fixture *f, const char *text, struct sl_request
 	uint32_t n = split(sl_str_from(text), ' ', words, MAX_WORDS);
 	const char *mark;
 
-	*req = (struct sl_request){.method = sl_method_from(words[0]), .method_text = words[0],
-				   .target = words[1], .path = words[1]};
+	*req = (struct sl_request){.method = sl_method_from(words[0]),
+				   .method_text = words[0],
+				   .target = words[1],
+				   .path = words[1]};
 	mark = memchr(words[1].ptr, '?', words[1].len);
 	if (mark) {
 		req->path.len = (size_t)(mark - words[1].ptr);
@@ -128,7 +132,8 @@ static void parse_request(struct fixture *f, const char *text, struct sl_request
 		struct sl_str name = {words[i].ptr, (size_t)(colon - words[i].ptr)};
 
 		cr_assert_eq(sl_headers_append(&req->headers, &f->arena, name,
-					       sl_str_skip(words[i], name.len + 1)), 0);
+					       sl_str_skip(words[i], name.len + 1)),
+			     0);
 	}
 }
 
@@ -177,14 +182,14 @@ Test(match, exact_paths_compare_bytes)
 Test(match, prefixes_are_element_wise)
 {
 	static const struct match_case cases[] = {
-		{"< /abc", "GET /abc", 0},	 {"< /abc", "GET /abc/", 0},
-		{"< /abc", "GET /abc/def", 0},	 {"< /abc", "GET /abcd", -1},
-		{"< /abc/", "GET /abc", 0},	 {"< /abc/", "GET /abc/def", 0},
-		{"< /abc/", "GET /abcd", -1},	 {"< /abc", "GET /Abc", -1},
+		{"< /abc", "GET /abc", 0},	    {"< /abc", "GET /abc/", 0},
+		{"< /abc", "GET /abc/def", 0},	    {"< /abc", "GET /abcd", -1},
+		{"< /abc/", "GET /abc", 0},	    {"< /abc/", "GET /abc/def", 0},
+		{"< /abc/", "GET /abcd", -1},	    {"< /abc", "GET /Abc", -1},
 		{"< /", "GET /anything/at/all", 0}, {"< /", "GET /", 0},
-		{"< /abc", "GET /ab", -1},	 {"< /a/b", "GET /a", -1},
-		{"< /a/b", "GET /a/b//c", 0},	 {"< /a/b", "GET /a//b", -1},
-		{"< /a", "GET /a//b", 0},	 {"< /a", "GET /a%2Fb", -1},
+		{"< /abc", "GET /ab", -1},	    {"< /a/b", "GET /a", -1},
+		{"< /a/b", "GET /a/b//c", 0},	    {"< /a/b", "GET /a//b", -1},
+		{"< /a", "GET /a//b", 0},	    {"< /a", "GET /a%2Fb", -1},
 	};
 
 	CHECK(cases);
@@ -205,7 +210,7 @@ Test(match, exact_comes_before_regex_before_prefix)
 {
 	static const char table[] = "= /a/b\n~ /a/.\n< /a/b\n< /";
 	static const struct match_case cases[] = {
-		{table, "GET /a/b", 0}, {table, "GET /a/c", 1},	   {table, "GET /a/b/c", 2},
+		{table, "GET /a/b", 0},	 {table, "GET /a/c", 1},   {table, "GET /a/b/c", 2},
 		{table, "GET /a/bb", 3}, {table, "GET /x/a/b", 3},
 	};
 
@@ -216,7 +221,7 @@ Test(match, a_more_specific_path_that_fails_otherwise_leaves_it_to_the_next)
 {
 	static const char table[] = "= /a M:POST\n~ /a M:PUT\n< /a H:k=v\n< / M:GET";
 	static const struct match_case cases[] = {
-		{table, "POST /a", 0},	    {table, "PUT /a", 1},  {table, "GET /a k:v", 2},
+		{table, "POST /a", 0},	      {table, "PUT /a", 1},	{table, "GET /a k:v", 2},
 		{table, "GET /a k:other", 3}, {table, "DELETE /a", -1},
 	};
 
@@ -226,8 +231,9 @@ Test(match, a_more_specific_path_that_fails_otherwise_leaves_it_to_the_next)
 Test(match, methods_are_exact)
 {
 	static const struct match_case cases[] = {
-		{"< / M:GET", "GET /", 0},     {"< / M:GET", "HEAD /", -1}, {"< / M:GET", "get /", -1},
-		{"< / M:PATCH", "PATCH /", 0}, {"< /", "BREW /", 0},	    {"< / M:GET", "BREW /", -1},
+		{"< / M:GET", "GET /", 0},  {"< / M:GET", "HEAD /", -1},
+		{"< / M:GET", "get /", -1}, {"< / M:PATCH", "PATCH /", 0},
+		{"< /", "BREW /", 0},	    {"< / M:GET", "BREW /", -1},
 	};
 
 	CHECK(cases);
@@ -263,10 +269,8 @@ Test(match, repeated_headers_are_joined_with_a_comma)
 Test(match, header_patterns_match_the_whole_value)
 {
 	static const struct match_case cases[] = {
-		{"< / H:a~v[0-9]+", "GET / a:v12", 0},
-		{"< / H:a~v[0-9]+", "GET / a:xv12", -1},
-		{"< / H:a~v[0-9]+", "GET / a:v12x", -1},
-		{"< / H:a~.*", "GET /", -1},
+		{"< / H:a~v[0-9]+", "GET / a:v12", 0},	 {"< / H:a~v[0-9]+", "GET / a:xv12", -1},
+		{"< / H:a~v[0-9]+", "GET / a:v12x", -1}, {"< / H:a~.*", "GET /", -1},
 		{"< / H:a~.*", "GET / a:", 0},
 	};
 
@@ -350,18 +354,19 @@ Test(match, an_empty_table_matches_nothing)
 /* More matches on one path than are walked: found by value, and still in order. */
 Test(match, many_matches_on_one_path_keep_their_order)
 {
-	static const char table[] = "< / M:POST\n< / H:a=1 H:b=1\n< / H:a=1 H:b=2\n< / H:a=1 Q:q=1\n"
-				    "< / H:a~[12]\n< / H:a=1\n< / H:a=2\n< / H:b=1\n< / H:b=2\n"
-				    "< / H:c=1\n< / H:A=3\n< / Q:q=1 Q:r=1\n< / Q:q=1\n< / Q:r=1\n";
+	static const char table[] =
+		"< / M:POST\n< / H:a=1 H:b=1\n< / H:a=1 H:b=2\n< / H:a=1 Q:q=1\n"
+		"< / H:a~[12]\n< / H:a=1\n< / H:a=2\n< / H:b=1\n< / H:b=2\n"
+		"< / H:c=1\n< / H:A=3\n< / Q:q=1 Q:r=1\n< / Q:q=1\n< / Q:r=1\n";
 	static const struct match_case cases[] = {
-		{table, "GET / a:1 b:1", 1},   {table, "GET / a:1 b:2", 2},
-		{table, "GET /?q=1 a:1", 3},   {table, "GET / a:1", 4},
-		{table, "GET / a:2", 4},       {table, "GET / b:1 c:1", 7},
-		{table, "GET / b:2", 8},       {table, "GET / c:1", 9},
-		{table, "GET / A:3", 10},      {table, "GET / a:3 b:2", 8},
-		{table, "GET /?q=1&r=1", 11},  {table, "GET /?q=1&r=2", 12},
-		{table, "GET /?r=1", 13},      {table, "POST /?r=2", 0},
-		{table, "POST /?q=1 c:1", 0},  {table, "GET /?q=2", -1},
+		{table, "GET / a:1 b:1", 1},  {table, "GET / a:1 b:2", 2},
+		{table, "GET /?q=1 a:1", 3},  {table, "GET / a:1", 4},
+		{table, "GET / a:2", 4},      {table, "GET / b:1 c:1", 7},
+		{table, "GET / b:2", 8},      {table, "GET / c:1", 9},
+		{table, "GET / A:3", 10},     {table, "GET / a:3 b:2", 8},
+		{table, "GET /?q=1&r=1", 11}, {table, "GET /?q=1&r=2", 12},
+		{table, "GET /?r=1", 13},     {table, "POST /?r=2", 0},
+		{table, "POST /?q=1 c:1", 0}, {table, "GET /?q=2", -1},
 		{table, "GET / d:1", -1},
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A long random life next to a plain map: what was copied at any time stays what it was. The seed is
- * printed and can be given as SLUICE_TEST_SEED.
+ * A long random life next to a plain map: what was copied at any time stays what it was. The seed
+ * is printed and can be given as SLUICE_TEST_SEED.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -241,9 +241,10 @@ Test(regex, long_literals_are_cut_where_it_does_not_matter)
 /* Random patterns out of few pieces, random texts: what matches has both ends. */
 Test(regex, a_text_that_matches_has_the_literal_ends)
 {
-	static const char *const pieces[] = {"a",   "b",  "/",    ".",  "*",  "+",  "?",	"{2}", "(",  ")",
-					     "|",   "[",  "]",    "^",  "$",  "\\.", "\\d",	"(?:", "[ab]", "(a|b)",
-					     "\\Q", "\\E", "(?i)", "{", "}", ",", "\\b"};
+	static const char *const pieces[] = {"a",   "b",    "/",   ".",	  "*",	  "+",	   "?",
+					     "{2}", "(",    ")",   "|",	  "[",	  "]",	   "^",
+					     "$",   "\\.",  "\\d", "(?:", "[ab]", "(a|b)", "\\Q",
+					     "\\E", "(?i)", "{",   "}",	  ",",	  "\\b"};
 	struct sl_regex_scratch *scratch = NULL;
 	uint64_t state = 7;
 	unsigned n_matched = 0;

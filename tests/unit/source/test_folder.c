@@ -72,17 +72,22 @@ Test(folder, items_of_typed_lists_need_not_say_what_they_are)
 		   "{\"kind\": \"ServiceList\", \"apiVersion\": \"v1\",\n"
 		   " \"metadata\": {\"resourceVersion\": \"7\"}, \"items\": [\n"
 		   " {\"metadata\": {\"name\": \"a\"}, \"spec\": {\"ports\": [{\"port\": 1}]}},\n"
-		   " {\"kind\": \"Service\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": \"b\"},\n"
+		   " {\"kind\": \"Service\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": "
+		   "\"b\"},\n"
 		   "  \"spec\": {\"ports\": [{\"port\": 2}]}},\n"
-		   " {\"metadata\": {\"name\": \"c\"}, \"spec\": {\"ports\": [{\"port\": 0}]}}, 5]}\n");
-	write_file(&c, "routes.yaml",
-		   "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: HTTPRouteList\nitems:\n"
-		   "- {metadata: {name: r}, spec: {rules: [{backendRefs: [{name: a, port: 1}]}]}}\n");
-	write_file(&c, "others.yaml",
-		   "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}}]\n---\n"
-		   "apiVersion: example.com/v1\nkind: AllowList\nmetadata: {name: x}\nitems: [1]\n---\n"
-		   "kind: ServiceList\nitems: []\n---\n"
-		   "kind: List\nitems: []\n");
+		   " {\"metadata\": {\"name\": \"c\"}, \"spec\": {\"ports\": [{\"port\": 0}]}}, "
+		   "5]}\n");
+	write_file(
+		&c, "routes.yaml",
+		"apiVersion: gateway.networking.k8s.io/v1beta1\nkind: HTTPRouteList\nitems:\n"
+		"- {metadata: {name: r}, spec: {rules: [{backendRefs: [{name: a, port: 1}]}]}}\n");
+	write_file(
+		&c, "others.yaml",
+		"apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}}]\n---\n"
+		"apiVersion: example.com/v1\nkind: AllowList\nmetadata: {name: x}\nitems: "
+		"[1]\n---\n"
+		"kind: ServiceList\nitems: []\n---\n"
+		"kind: List\nitems: []\n");
 	case_open(&c);
 	cr_expect_eq(port_of(&c, "a"), 1);
 	cr_expect_eq(port_of(&c, "b"), 2);

@@ -372,15 +372,16 @@ Test(status, only_what_changed_is_looked_at_again)
 	one.routes = sl_pmap_copy(&two.routes);
 	cr_assert_eq(sl_pmap_del(&one.routes, SL_STR("HTTPRoute/shop/basket")), 0);
 	cr_assert_eq(sl_status_update(f.s, &one, 300), 0);
-	expect_json(&f,
-		    "{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
-		    "\"file\":\"a.yaml\",\"line\":12,\"parents\":[{\"parentRef\":{\"group\":\"\","
-		    "\"kind\":\"Service\",\"name\":\"cart\"},\"controllerName\":\"sluice.dev/mesh\","
-		    "\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":"
-		    "\"Accepted\",\"message\":\"fine\",\"observedGeneration\":3,"
-		    "\"lastTransitionTime\":\"1970-01-01T00:01:40Z\"},{\"type\":\"ResolvedRefs\","
-		    "\"status\":\"True\",\"reason\":\"ResolvedRefs\",\"message\":\"fine\","
-		    "\"observedGeneration\":3,\"lastTransitionTime\":\"1970-01-01T00:01:40Z\"}]}]}]}");
+	expect_json(
+		&f,
+		"{\"routes\":[{\"kind\":\"HTTPRoute\",\"namespace\":\"shop\",\"name\":\"cart\","
+		"\"file\":\"a.yaml\",\"line\":12,\"parents\":[{\"parentRef\":{\"group\":\"\","
+		"\"kind\":\"Service\",\"name\":\"cart\"},\"controllerName\":\"sluice.dev/mesh\","
+		"\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":"
+		"\"Accepted\",\"message\":\"fine\",\"observedGeneration\":3,"
+		"\"lastTransitionTime\":\"1970-01-01T00:01:40Z\"},{\"type\":\"ResolvedRefs\","
+		"\"status\":\"True\",\"reason\":\"ResolvedRefs\",\"message\":\"fine\","
+		"\"observedGeneration\":3,\"lastTransitionTime\":\"1970-01-01T00:01:40Z\"}]}]}]}");
 	sl_pmap_deinit(&one.routes);
 	sl_pmap_deinit(&two.routes);
 	sl_pmap_deinit(&other.routes);
