@@ -35,6 +35,7 @@ static const char help[] =
 	"      --log-level LEVEL      error, warn, info (default) or debug\n"
 	"      --limit NAME=VALUE     set a limit, see below; may be repeated\n"
 	"      --detach               take programs, maps and pins away on exit\n"
+	"      --check                say what this kernel has of what is needed, then exit\n"
 	"      --uninstall            take away what an earlier agent left, then exit\n"
 	"  -h, --help\n"
 	"  -V, --version\n"
@@ -61,6 +62,7 @@ enum {
 	OPT_LOG_LEVEL,
 	OPT_LIMIT,
 	OPT_DETACH,
+	OPT_CHECK,
 	OPT_UNINSTALL,
 };
 
@@ -82,6 +84,7 @@ static const struct option long_options[] = {
 	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
 	{"limit", required_argument, NULL, OPT_LIMIT},
 	{"detach", no_argument, NULL, OPT_DETACH},
+	{"check", no_argument, NULL, OPT_CHECK},
 	{"uninstall", no_argument, NULL, OPT_UNINSTALL},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
@@ -215,6 +218,9 @@ static int take(struct sl_options *o, int c, const char *v)
 	case OPT_UNINSTALL:
 		o->uninstall = true;
 		return 0;
+	case OPT_CHECK:
+		o->check = true;
+		return 0;
 	case OPT_VIP_PROVIDER:
 	case OPT_FAILURE_POLICY:
 	case OPT_LOG_LEVEL:
@@ -261,7 +267,7 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 		fprintf(stderr, "sluiced: unexpected argument '%s'\n", argv[optind]);
 		return SL_OPTIONS_USAGE;
 	}
-	if (!o.config_dir && !o.uninstall) {
+	if (!o.config_dir && !o.uninstall && !o.check) {
 		fprintf(stderr, "sluiced: --config DIR is needed; see sluiced --help\n");
 		return SL_OPTIONS_USAGE;
 	}

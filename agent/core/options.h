@@ -29,6 +29,7 @@ struct sl_options {
 	struct sl_addr metrics_address;
 	bool detach;
 	bool uninstall;
+	bool check;
 };
 
 enum {

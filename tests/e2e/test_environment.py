@@ -257,3 +257,15 @@ def test_sluicectl_without_an_agent(world):
 def test_uninstall_where_nothing_is(world):
     r = sluiced("--uninstall", "--bpffs", world.bpffs)
     assert r.returncode == 0, r.stderr
+
+
+def test_the_kernel_is_checked_without_an_agent(fabric):
+    result = fabric.node.run([binary("sluiced"), "--check", "--cgroup", fabric.cgroup.path])
+    lines = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()}
+    assert lines["kernel_btf"] == "ok" and "MISSING" not in lines.values(), result.stdout
+
+
+def test_a_kernel_that_lacks_something_fails_the_check(fabric, tmp_path):
+    """A folder that is no cgroup2 stands for it: everything else is found all the same."""
+    result = fabric.node.run([binary("sluiced"), "--check", "--cgroup", str(tmp_path)], check=False)
+    assert result.returncode == 1 and "MISSING" in result.stdout, result.stdout
