@@ -45,12 +45,13 @@ static void place(struct sl_map *m, struct sl_map_slot v)
 	m->n++;
 }
 
-static int grow(struct sl_map *m)
+/* For n more entries. */
+static int grow(struct sl_map *m, size_t n)
 {
 	struct sl_map next = SL_MAP_INIT;
 
 	next.cap = MIN_CAP;
-	while (next.cap < (m->n + 1) * 2)
+	while (next.cap < (m->n + n) * 2)
 		next.cap *= 2;
 	next.slots = sl_calloc(next.cap, sizeof(*next.slots));
 	if (!next.slots)
@@ -85,7 +86,7 @@ int sl_map_put(struct sl_map *m, struct sl_str key, void *value, void **ret_old)
 		return 0;
 	}
 	if ((m->n_used + 1) * 4 > m->cap * 3) {
-		r = grow(m);
+		r = grow(m, 1);
 		if (r)
 			return r;
 	}
@@ -93,6 +94,11 @@ int sl_map_put(struct sl_map *m, struct sl_str key, void *value, void **ret_old)
 	if (ret_old)
 		*ret_old = NULL;
 	return 0;
+}
+
+int sl_map_reserve(struct sl_map *m, size_t n)
+{
+	return (m->n_used + n) * 4 > m->cap * 3 ? grow(m, n) : 0;
 }
 
 void *sl_map_del(struct sl_map *m, struct sl_str key)

@@ -29,6 +29,8 @@ void *sl_map_get(const struct sl_map *m, struct sl_str key);
 /* Inserts or replaces (the new key's bytes are kept then). *ret_old, if asked for, gets the value
  * replaced or NULL. Returns 0 or -ENOMEM (map unchanged). value must not be NULL. */
 int sl_map_put(struct sl_map *m, struct sl_str key, void *value, void **ret_old);
+/* Makes room: the next n sl_map_put() do not fail. Returns 0 or -ENOMEM. */
+int sl_map_reserve(struct sl_map *m, size_t n);
 /* Returns the value removed, or NULL. */
 void *sl_map_del(struct sl_map *m, struct sl_str key);
 /* Iterate: start with *pos = 0; returns the value or NULL at the end. The current entry may be

@@ -5,6 +5,7 @@
  * and only then the routes' conditions say that they are accepted.
  */
 #include <errno.h>
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,13 +30,55 @@ static void log_problem(const struct sl_diag *d)
 	       SL_STR_ARG(d->message));
 }
 
+static uint64_t problem_hash(const struct sl_diag *d)
+{
+	uint64_t parts[] = {sl_str_hash(d->file), d->line, sl_str_hash(d->object),
+			    sl_str_hash(d->field), sl_str_hash(d->message)};
+
+	return sl_hash_bytes(parts, sizeof(parts));
+}
+
+static int hash_cmp(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* What the log has from an earlier load is not said again. */
+static void log_problems(const struct sl_control *c, const struct sl_diags *diags, uint64_t *out)
+{
+	for (size_t i = 0; i < diags->n; i++) {
+		uint64_t hash = problem_hash(&diags->items[i]);
+
+		if (!c->n_logged || !bsearch(&hash, c->logged, c->n_logged, sizeof(hash), hash_cmp))
+			log_problem(&diags->items[i]);
+		if (out)
+			out[i] = hash;
+	}
+}
+
+static void remember_logged(struct sl_control *c, const struct sl_diags *load,
+			    const struct sl_diags *compile)
+{
+	size_t n = load->n + compile->n;
+	uint64_t *hashes = sl_new_n(uint64_t, n); /* without it the next load says all again */
+
+	log_problems(c, load, hashes);
+	log_problems(c, compile, hashes ? hashes + load->n : NULL);
+	if (hashes)
+		qsort(hashes, n, sizeof(*hashes), hash_cmp);
+	free(c->logged);
+	c->logged = hashes;
+	c->n_logged = hashes ? n : 0;
+}
+
 static void add_problems(json_t *to, const struct sl_diags *diags)
 {
 	for (size_t i = 0; i < diags->n; i++) {
 		const struct sl_diag *d = &diags->items[i];
 		bool error = d->severity == SL_SEVERITY_ERROR;
 
-		log_problem(d);
 		/* Out of memory leaves one line out of sluicectl status; the log has it. */
 		(void)json_array_append_new(json_object_get(to, error ? "errors" : "warnings"),
 					    problem_json(d));
@@ -48,6 +91,7 @@ static void keep_problems(struct sl_control *c, const struct sl_diags *load,
 	json_t *now = json_pack("{s:[], s:[]}", "errors", "warnings");
 
 	c->n_errors = load->n_errors + compile->n_errors;
+	remember_logged(c, load, compile);
 	if (!now)
 		return;
 	add_problems(now, load);
@@ -98,6 +142,8 @@ void sl_publish_close(struct sl_control *c)
 		write_status(c);
 	sl_timer_cancel(&c->status_due);
 	c->compiler = sl_compiler_free(c->compiler);
+	free(sl_take(c->logged));
+	c->n_logged = 0;
 }
 
 /* ---- snapshots ---- */

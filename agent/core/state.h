@@ -59,6 +59,8 @@ struct sl_control {
 	uint64_t generation;
 	json_t *problems; /* {"errors":[..],"warnings":[..]} of the newest load */
 	size_t n_errors, n_documents;
+	uint64_t *logged; /* hashes of the problems that the log has, sorted */
+	size_t n_logged;
 	char loaded_at[25];
 	uint64_t started_ns;
 

@@ -83,18 +83,28 @@ struct sl_model *sl_model_free(struct sl_model *m)
 	return NULL;
 }
 
+int sl_model_prepare(struct sl_object *o)
+{
+	if (o->key.ptr)
+		return 0;
+	return sl_arena_printf(&o->arena, &o->key, "%.*s/%.*s", SL_STR_ARG(o->meta.namespace),
+			       SL_STR_ARG(o->meta.name));
+}
+
+int sl_model_reserve(struct sl_model *m, enum sl_kind kind, size_t n)
+{
+	assert(kind < SL_N_KINDS);
+	return sl_map_reserve(&m->by_kind[kind], n);
+}
+
 int sl_model_put(struct sl_model *m, struct sl_object *o)
 {
 	void *old = NULL;
-	int r;
+	int r = sl_model_prepare(o);
 
 	assert(o->kind < SL_N_KINDS);
-	if (!o->key.ptr) {
-		r = sl_arena_printf(&o->arena, &o->key, "%.*s/%.*s", SL_STR_ARG(o->meta.namespace),
-				    SL_STR_ARG(o->meta.name));
-		if (r)
-			return r;
-	}
+	if (r)
+		return r;
 	r = sl_map_put(&m->by_kind[o->kind], o->key, o, &old);
 	if (r)
 		return r;

@@ -28,8 +28,11 @@ int sl_model_new(struct sl_model **ret);
 struct sl_model *sl_model_free(struct sl_model *m); /* accepts NULL, returns NULL */
 SL_DEFINE_CLEANUP(struct sl_model *, sl_model_free)
 /* Takes its own reference; replaces an object of the same kind and name. 0 or -ENOMEM (model
- * unchanged); replacing one never fails if o has been in a model before. */
+ * unchanged). */
 int sl_model_put(struct sl_model *m, struct sl_object *o);
+/* After both of these sl_model_put() of n objects like that does not fail. Return 0 or -ENOMEM. */
+int sl_model_prepare(struct sl_object *o);
+int sl_model_reserve(struct sl_model *m, enum sl_kind kind, size_t n);
 bool sl_model_remove(struct sl_model *m, enum sl_kind kind, struct sl_str namespace,
 		     struct sl_str name);
 /* Borrowed, NULL when absent. */

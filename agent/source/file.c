@@ -313,6 +313,9 @@ int sl_file_load(struct sl_file *f, const char *full_path)
 	uint64_t hash;
 	int r = 0;
 
+	/* Mostly it is, and opening it costs more. */
+	if (!f->force && !stat(full_path, &st) && is_same(&f->stat, &st))
+		return SL_FILE_SAME;
 	fd = open_regular(full_path, &st);
 	if (fd == -ENOENT)
 		return SL_FILE_SAME; /* gone since the scan: the next one is under way */
@@ -354,6 +357,8 @@ int sl_file_new(struct sl_str path, struct sl_file **ret)
 	memcpy(copy, path.ptr, path.len);
 	copy[path.len] = '\0';
 	f->path = (struct sl_str){copy, path.len};
+	sl_list_init(&f->touched);
+	sl_list_init(&f->troubled);
 	*ret = f;
 	return 0;
 }
@@ -362,6 +367,8 @@ struct sl_file *sl_file_free(struct sl_file *f)
 {
 	if (!f)
 		return NULL;
+	sl_list_remove(&f->touched);
+	sl_list_remove(&f->troubled);
 	content_deinit(&f->content);
 	free((char *)f->path.ptr);
 	free(f);

@@ -5,6 +5,7 @@
  * Thread: control.
  */
 #include <sys/stat.h>
+#include "base/list.h"
 #include "resource/diag.h"
 #include "resource/object.h"
 
@@ -35,6 +36,14 @@ struct sl_file {
 	bool force;	  /* read it even if stat is the same: two writes can share a time stamp */
 	bool seen;	  /* in the scan that is going on */
 	uint64_t writing_ns; /* somebody has it open and wrote last at this time; 0: nobody */
+
+	/* The store's. */
+	struct sl_list touched;	 /* something happened to it since it was read */
+	struct sl_list troubled; /* its content has diags */
+	bool unindexed;		 /* its content is newer than its entries */
+	size_t n_counted;	 /* documents, in the store's sum */
+	struct sl_index_entry *entries; /* the index's: what of content others can find */
+	size_t n_entries;
 };
 
 int sl_file_new(struct sl_str path, struct sl_file **ret);

@@ -68,6 +68,8 @@ static int watch_folder(void *arg, const char *rel, const char *path)
 		old->seen = true;
 		return 0;
 	}
+	if (old && old->seen)
+		f->store.has_links = true; /* one folder in two places, by a mount */
 	w = sl_malloc(sizeof(*w) + len + 1);
 	if (!w)
 		return -ENOMEM;
@@ -137,7 +139,7 @@ static int load(struct sl_folder *f, bool force)
 		sl_timer_arm(f->loop, &f->timer, sl_clock_now_ns() + RETRY_NS);
 		return r;
 	}
-	if (!f->store.incomplete)
+	if (f->store.scanned && !f->store.incomplete)
 		drop_unwatched(f);
 	if (f->store.retry_ns)
 		sl_timer_arm(f->loop, &f->timer, f->store.retry_ns);
@@ -170,6 +172,13 @@ static void schedule(struct sl_folder *f)
 	sl_timer_arm(f->loop, &f->timer, deadline);
 }
 
+/* What happened is not only about one file. */
+static void schedule_scan(struct sl_folder *f)
+{
+	f->store.rescan = true;
+	schedule(f);
+}
+
 /* ---- events ---- */
 
 /* A file was written to, closed, replaced, or removed. */
@@ -183,9 +192,10 @@ static void on_file_event(struct sl_folder *f, const struct watched *w,
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return;
 	if (sl_store_file(&f->store, sl_str_from(path), &file)) {
-		schedule(f); /* without the mark it is just read a little early */
+		schedule_scan(f); /* without the mark it is just read a little early */
 		return;
 	}
+	sl_store_touch(&f->store, file);
 	if (e->mask & IN_MODIFY) {
 		/* Half of a file is not a configuration: wait until it is closed. */
 		file->writing_ns = sl_loop_now(f->loop);
@@ -195,6 +205,16 @@ static void on_file_event(struct sl_folder *f, const struct watched *w,
 		file->writing_ns = 0;
 	file->force = true;
 	schedule(f);
+}
+
+static bool is_link(const struct sl_folder *f, const struct watched *w, const char *name)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int n = snprintf(path, sizeof(path), "%s/%s%s%s", f->store.root, w->rel,
+			 w->rel[0] ? "/" : "", name);
+
+	return n > 0 && (size_t)n < sizeof(path) && !lstat(path, &st) && S_ISLNK(st.st_mode);
 }
 
 static void on_overflow(struct sl_folder *f)
@@ -208,7 +228,7 @@ static void on_overflow(struct sl_folder *f)
 		file->force = true;
 		file->writing_ns = 0;
 	}
-	schedule(f);
+	schedule_scan(f);
 }
 
 static void on_event(struct sl_folder *f, const struct inotify_event *e)
@@ -224,7 +244,7 @@ static void on_event(struct sl_folder *f, const struct inotify_event *e)
 		if (e->mask & IN_IGNORED)
 			f->parent_wd = -1;
 		if (f->parent_wd < 0 || strcmp(name, f->base_name) == 0)
-			schedule(f);
+			schedule_scan(f);
 		return;
 	}
 	w = sl_map_get(&f->folders, SL_KEY(&e->wd));
@@ -233,14 +253,14 @@ static void on_event(struct sl_folder *f, const struct inotify_event *e)
 	if (e->mask & IN_IGNORED) {
 		sl_map_del(&f->folders, SL_KEY(&w->wd));
 		free(w);
-		schedule(f);
+		schedule_scan(f);
 	} else if (!e->len || (e->mask & IN_ISDIR)) {
-		schedule(f);
+		schedule_scan(f);
 	} else if (sl_scan_wants(name)) {
 		on_file_event(f, w, e);
-	} else if (e->mask & ENTRY_EVENTS) {
+	} else if ((e->mask & ENTRY_EVENTS) && (f->store.has_links || is_link(f, w, name))) {
 		/* A link may go through a hidden name: so a ConfigMap's ..data is exchanged. */
-		schedule(f);
+		schedule_scan(f);
 	}
 }
 

@@ -56,29 +56,30 @@ static bool stays_inside(const struct scan *s)
 	return realpath(s->path, real) && strncmp(real, s->real_root, n) == 0 && real[n] == '/';
 }
 
-static bool is_link(const struct scan *s)
-{
-	struct stat st;
-
-	return lstat(s->path, &st) == 0 && S_ISLNK(st.st_mode);
-}
-
 static int scan_folder(struct scan *s, unsigned depth);
 
 static int scan_entry(struct scan *s, unsigned depth)
 {
 	const char *name = strrchr(s->path, '/') + 1;
 	struct stat st;
+	bool is_link = false;
+	int r = lstat(s->path, &st);
 
-	if (stat(s->path, &st)) {
+	if (!r && S_ISLNK(st.st_mode)) {
+		is_link = true;
+		r = stat(s->path, &st);
+	}
+	if (r) {
 		/* A link that leads nowhere is nothing; so is what has just gone. */
 		if (errno != ENOENT)
 			s->sink->on_problem(s->sink->arg, rel_of(s), sl_strerror(-errno));
 		return 0;
 	}
+	if (is_link || (S_ISREG(st.st_mode) && st.st_nlink > 1))
+		s->sink->on_link(s->sink->arg);
 	if (S_ISREG(st.st_mode) && sl_scan_wants(name))
 		return s->sink->on_file(s->sink->arg, rel_of(s), s->path);
-	if (!S_ISDIR(st.st_mode) || (is_link(s) && !stays_inside(s)))
+	if (!S_ISDIR(st.st_mode) || (is_link && !stays_inside(s)))
 		return 0;
 	if (depth == MAX_DEPTH) {
 		s->sink->on_problem(s->sink->arg, rel_of(s), "nested too deep");

@@ -15,6 +15,8 @@ struct sl_scan_sink {
 	int (*on_folder)(void *arg, const char *rel, const char *path);
 	/* A configuration file. 0 or -errno (ends the scan). */
 	int (*on_file)(void *arg, const char *rel, const char *path);
+	/* Something is there under another name too: a link, or a file with several names. */
+	void (*on_link)(void *arg);
 	/* A part of the tree could not be looked at. */
 	void (*on_problem)(void *arg, const char *rel, const char *message);
 };

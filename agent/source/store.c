@@ -3,13 +3,17 @@
 
 #include <errno.h>
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "source/scan.h"
 
 int sl_store_init(struct sl_store *s, const char *root)
 {
-	*s = (struct sl_store){.root = sl_strdup(root)};
+	*s = (struct sl_store){.root = sl_strdup(root), .rescan = true};
+	sl_index_init(&s->index);
+	sl_list_init(&s->touched);
+	sl_list_init(&s->troubled);
 	return s->root ? 0 : -ENOMEM;
 }
 
@@ -18,9 +22,12 @@ void sl_store_deinit(struct sl_store *s)
 	struct sl_file *f;
 	size_t pos = 0;
 
-	while ((f = sl_map_next(&s->files, &pos, NULL)))
+	while ((f = sl_map_next(&s->files, &pos, NULL))) {
+		sl_index_forget(&s->index, f);
 		sl_file_free(f);
+	}
 	sl_map_deinit(&s->files);
+	sl_index_deinit(&s->index);
 	sl_model_free(s->model);
 	sl_diags_deinit(&s->diags);
 	sl_diags_deinit(&s->problems);
@@ -45,6 +52,66 @@ int sl_store_file(struct sl_store *s, struct sl_str path, struct sl_file **ret)
 	}
 	*ret = f;
 	return 0;
+}
+
+void sl_store_touch(struct sl_store *s, struct sl_file *f)
+{
+	if (sl_list_empty(&f->touched))
+		sl_list_append(&s->touched, &f->touched);
+}
+
+/* ---- files ---- */
+
+static bool is_being_written(struct sl_store *s, const struct sl_file *f)
+{
+	uint64_t until = f->writing_ns + SL_STORE_PATIENCE_NS;
+
+	if (!f->writing_ns || s->force || s->now_ns >= until)
+		return false;
+	if (!s->retry_ns || until < s->retry_ns)
+		s->retry_ns = until;
+	return true;
+}
+
+static void count(struct sl_store *s, struct sl_file *f, size_t n_documents)
+{
+	s->n_documents += n_documents - f->n_counted;
+	f->n_counted = n_documents;
+}
+
+/* Read it if it changed. Returns 0 or -ENOMEM. */
+static int load_file(struct sl_store *s, struct sl_file *f, const char *path)
+{
+	int r;
+
+	f->writing_ns = 0;
+	f->force |= s->force;
+	r = sl_file_load(f, path);
+	if (r < 0)
+		return r;
+	f->unindexed |= r == 0;
+	if (f->unindexed) {
+		s->dirty = true;
+		r = sl_index_file(&s->index, f);
+		if (r)
+			return r;
+		f->unindexed = false;
+		count(s, f, f->content.n_documents);
+		sl_list_remove(&f->troubled);
+		if (f->content.diags.n || f->content.diags.n_dropped)
+			sl_list_append(&s->troubled, &f->troubled);
+	}
+	sl_list_remove(&f->touched);
+	return 0;
+}
+
+static void drop_file(struct sl_store *s, struct sl_file *f)
+{
+	s->dirty |= f->content.n || f->content.diags.n || f->content.n_documents;
+	sl_index_forget(&s->index, f);
+	count(s, f, 0);
+	(void)sl_map_del(&s->files, f->path); /* it is there */
+	sl_file_free(f);
 }
 
 /* ---- scan ---- */
@@ -84,19 +151,9 @@ static int on_folder(void *arg, const char *rel, const char *path)
 			       sl_strerror(r));
 		add_problem(s, SL_SEVERITY_WARNING, rel, text);
 		s->retry_ns = s->now_ns + SL_NS_PER_S;
+		s->unwatched = true;
 	}
 	return 0;
-}
-
-static bool is_being_written(struct sl_store *s, const struct sl_file *f)
-{
-	uint64_t until = f->writing_ns + SL_STORE_PATIENCE_NS;
-
-	if (!f->writing_ns || s->force || s->now_ns >= until)
-		return false;
-	if (!s->retry_ns || until < s->retry_ns)
-		s->retry_ns = until;
-	return true;
 }
 
 static int on_file(void *arg, const char *rel, const char *path)
@@ -108,35 +165,32 @@ static int on_file(void *arg, const char *rel, const char *path)
 	if (r)
 		return r;
 	f->seen = true;
-	if (is_being_written(s, f))
-		return 0;
-	f->writing_ns = 0;
-	f->force |= s->force;
-	r = sl_file_load(f, path);
-	if (r == 0)
-		s->dirty = true;
-	return r < 0 ? r : 0;
+	return is_being_written(s, f) ? 0 : load_file(s, f, path);
+}
+
+static void on_link(void *arg)
+{
+	struct sl_store *s = arg;
+
+	s->has_links = true;
 }
 
 static void drop_unseen(struct sl_store *s)
 {
 	struct sl_file *f;
-	struct sl_str path;
 	size_t pos = 0;
 
-	while ((f = sl_map_next(&s->files, &pos, &path))) {
-		if (f->seen)
-			continue;
-		sl_map_del(&s->files, path);
-		s->dirty |= f->content.n || f->content.diags.n || f->content.n_documents;
-		sl_file_free(f);
+	while ((f = sl_map_next(&s->files, &pos, NULL))) {
+		if (!f->seen)
+			drop_file(s, f);
 	}
 }
 
 static int scan(struct sl_store *s)
 {
 	const struct sl_scan_sink sink = {
-		.arg = s, .on_folder = on_folder, .on_file = on_file, .on_problem = on_problem};
+		.arg = s, .on_folder = on_folder, .on_file = on_file, .on_link = on_link,
+		.on_problem = on_problem};
 	uint64_t hash_before = s->problems_hash;
 	struct sl_file *f;
 	size_t pos = 0;
@@ -144,8 +198,9 @@ static int scan(struct sl_store *s)
 
 	sl_diags_deinit(&s->problems);
 	s->problems_hash = 0;
-	s->incomplete = false;
-	s->retry_ns = 0;
+	s->incomplete = s->has_links = s->unwatched = false;
+	s->rescan = true; /* until this one went well */
+	s->scanned = true;
 	while ((f = sl_map_next(&s->files, &pos, NULL)))
 		f->seen = false;
 	r = sl_scan(s->root, &sink);
@@ -157,106 +212,13 @@ static int scan(struct sl_store *s)
 	}
 	if (!s->incomplete)
 		drop_unseen(s);
+	s->rescan = s->incomplete || s->unwatched;
 	if (s->problems_hash != hash_before)
 		s->dirty = true;
 	return 0;
 }
 
-/* ---- assembly ---- */
-
-/* What is being put together. */
-struct assembly {
-	struct sl_file **files; /* sorted by path */
-	size_t n;
-	struct sl_model *model;
-	struct sl_diags diags;
-	size_t n_documents;
-};
-
-static int compare_files(const void *a, const void *b)
-{
-	return sl_str_cmp((*(struct sl_file *const *)a)->path, (*(struct sl_file *const *)b)->path);
-}
-
-static int sort_files(const struct sl_store *s, struct assembly *as)
-{
-	struct sl_file *f;
-	size_t pos = 0;
-
-	as->files = sl_new_n(struct sl_file *, s->files.n + 1);
-	if (!as->files)
-		return -ENOMEM;
-	while ((f = sl_map_next(&s->files, &pos, NULL)))
-		as->files[as->n++] = f;
-	qsort(as->files, as->n, sizeof(struct sl_file *), compare_files);
-	return 0;
-}
-
-static void report_twice(struct assembly *as, const struct sl_file *f,
-			 const struct sl_object *second, const struct sl_object *first)
-{
-	char label[SL_OBJECT_LABEL];
-	struct sl_diag diag = {
-		.severity = SL_SEVERITY_ERROR,
-		.file = f->path,
-		.line = second->meta.line,
-		.object = sl_str_from(sl_object_label(second, label)),
-	};
-
-	sl_diags_add(&as->diags, &diag,
-		     "described before in %.*s line %u, which counts; this one is ignored",
-		     SL_STR_ARG(first->meta.file), (unsigned)first->meta.line);
-}
-
-static int put_objects(struct assembly *as, const struct sl_file *f)
-{
-	for (size_t i = 0; i < f->content.n; i++) {
-		struct sl_object *o = f->content.objects[i].object;
-		struct sl_object *first;
-		int r;
-
-		if (!o)
-			continue;
-		first = sl_model_get(as->model, o->kind, o->meta.namespace, o->meta.name);
-		if (first && first != o) {
-			report_twice(as, f, o, first);
-			continue;
-		}
-		r = sl_model_put(as->model, o);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/* The object that was in force under a "kind/namespace/name", wherever it came from. */
-static struct sl_object *find_by_key(const struct sl_model *m, struct sl_str key)
-{
-	for (int kind = 0; kind < SL_N_KINDS; kind++) {
-		struct sl_str name = sl_str_from(sl_kind_name((enum sl_kind)kind));
-
-		if (sl_str_starts(key, name) && key.len > name.len && key.ptr[name.len] == '/')
-			return sl_map_get(&m->by_kind[kind], sl_str_skip(key, name.len + 1));
-	}
-	return NULL;
-}
-
-/* An object that moved to another file and broke on the way goes on as it was. */
-static int put_orphans(struct assembly *as, const struct sl_file *f, const struct sl_model *before)
-{
-	for (size_t i = 0; before && i < f->content.n; i++) {
-		const struct sl_file_object *fo = &f->content.objects[i];
-		struct sl_object *o = fo->object ? NULL : find_by_key(before, fo->key);
-		int r;
-
-		if (!o || find_by_key(as->model, fo->key))
-			continue;
-		r = sl_model_put(as->model, o);
-		if (r)
-			return r;
-	}
-	return 0;
-}
+/* ---- model and diags ---- */
 
 static void copy_diags(struct sl_diags *to, const struct sl_diags *from)
 {
@@ -283,58 +245,84 @@ static int compare_diags(const void *a, const void *b)
 	return r ? r : sl_str_cmp(x->field, y->field);
 }
 
-static int build(struct sl_store *s, struct assembly *as)
+static void collect_diags(struct sl_store *s, struct sl_diags *out)
 {
-	int r = sl_model_new(&as->model);
-
-	if (!r)
-		r = sort_files(s, as);
-	for (size_t i = 0; i < as->n && !r; i++) {
-		copy_diags(&as->diags, &as->files[i]->content.diags);
-		as->n_documents += as->files[i]->content.n_documents;
-		r = put_objects(as, as->files[i]);
-	}
-	for (size_t i = 0; i < as->n && !r; i++)
-		r = put_orphans(as, as->files[i], s->model);
-	copy_diags(&as->diags, &s->problems);
-	if (!r && as->diags.n)
-		qsort(as->diags.items, as->diags.n, sizeof(struct sl_diag), compare_diags);
-	return r;
+	sl_list_foreach (it, &s->troubled)
+		copy_diags(out, &sl_container_of(it, struct sl_file, troubled)->content.diags);
+	sl_index_report(&s->index, out);
+	copy_diags(out, &s->problems);
+	if (out->n)
+		qsort(out->items, out->n, sizeof(struct sl_diag), compare_diags);
 }
 
-static int assemble(struct sl_store *s)
+static int settle(struct sl_store *s)
 {
-	struct assembly as = {0};
-	int r = build(s, &as);
+	_cleanup_(sl_model_freep) struct sl_model *fresh = NULL;
+	int r = s->model ? 0 : sl_model_new(&fresh);
 
-	if (r) {
-		sl_model_free(as.model);
-		sl_diags_deinit(&as.diags);
-		free(as.files);
+	if (!r)
+		r = sl_index_settle(&s->index, s->model ? s->model : fresh);
+	if (r)
 		return r;
-	}
-	as.model->generation = ++s->generation;
-	sl_model_free(s->model);
-	s->model = as.model;
+	if (!s->model)
+		s->model = sl_take(fresh);
 	sl_diags_deinit(&s->diags);
-	s->diags = as.diags;
+	collect_diags(s, &s->diags);
 	s->report = (struct sl_folder_report){
-		.diags = &s->diags, .n_files = as.n, .n_documents = as.n_documents};
+		.diags = &s->diags, .n_files = s->files.n, .n_documents = s->n_documents};
 	s->dirty = false;
-	free(as.files);
+	return 0;
+}
+
+/* ---- loading ---- */
+
+enum { NOT_PLAIN = 1 };
+
+/* Returns 0, NOT_PLAIN (a scan has to see to it), or -ENOMEM. */
+static int load_touched(struct sl_store *s, struct sl_file *f)
+{
+	_cleanup_(sl_freep) char *path = sl_asprintf("%s/%.*s", s->root, SL_STR_ARG(f->path));
+	struct stat st;
+
+	if (!path)
+		return -ENOMEM;
+	if (lstat(path, &st)) {
+		if (errno != ENOENT)
+			return NOT_PLAIN;
+		drop_file(s, f);
+		return 0;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return NOT_PLAIN;
+	return is_being_written(s, f) ? 0 : load_file(s, f, path);
+}
+
+static int load_all_touched(struct sl_store *s)
+{
+	s->scanned = false;
+	sl_list_foreach_safe (it, &s->touched) {
+		int r = load_touched(s, sl_container_of(it, struct sl_file, touched));
+
+		if (r)
+			return r;
+	}
 	return 0;
 }
 
 int sl_store_load(struct sl_store *s, bool force, uint64_t now_ns)
 {
-	int r;
+	int r = NOT_PLAIN;
 
 	s->force = force;
 	s->now_ns = now_ns;
-	r = scan(s);
+	s->retry_ns = 0;
+	if (!force && !s->rescan && !s->has_links && s->model)
+		r = load_all_touched(s);
+	if (r == NOT_PLAIN)
+		r = scan(s);
 	if (r)
 		return r;
 	if (s->model && !s->dirty)
 		return SL_STORE_SAME;
-	return assemble(s);
+	return settle(s);
 }

@@ -7,6 +7,7 @@
 #include "resource/model.h"
 #include "source/file.h"
 #include "source/folder.h"
+#include "source/index.h"
 
 struct sl_store {
 	char *root;
@@ -17,13 +18,21 @@ struct sl_store {
 	int (*on_folder)(void *arg, const char *rel, const char *path);
 	void *arg;
 
-	struct sl_model *model; /* the last one assembled */
+	struct sl_model *model; /* of the last load; the same one all the time */
 	struct sl_diags diags;	/* of everything, as it belongs to model */
 	struct sl_folder_report report;
-	uint64_t generation;
 
-	bool dirty;	   /* something changed that model does not show yet */
-	bool incomplete;   /* the last scan could not look everywhere: nothing is taken as gone */
+	struct sl_index index;
+	struct sl_list touched;	 /* files to look at, if nothing else happened */
+	struct sl_list troubled; /* files with diags */
+	size_t n_documents;
+
+	bool dirty;	 /* something changed that model does not show yet */
+	bool rescan;	 /* the next load looks everywhere, not only at what was touched */
+	bool scanned;	 /* the last one did */
+	bool unwatched;	 /* a folder of it is not watched: likewise */
+	bool has_links;	 /* events do not tell all that may have changed: always look everywhere */
+	bool incomplete; /* the last scan could not look everywhere: nothing is taken as gone */
 	uint64_t retry_ns; /* look again then, a file is being written; 0: no need */
 	struct sl_diags problems; /* of the scan itself */
 	uint64_t problems_hash;
@@ -41,11 +50,13 @@ void sl_store_deinit(struct sl_store *s);
 
 enum { SL_STORE_SAME = 1 };
 /*
- * Look at the folder, read what changed (force: everything, also what is being written), and
- * assemble model and diags anew if there was a change. Returns 0, SL_STORE_SAME, or -errno
- * (-ENOMEM: model and diags are as before, the change is not forgotten; others, first load only:
- * the folder cannot be read).
+ * Look at the files that were touched, or at the whole folder (force: read everything, also what is
+ * being written), and bring model and diags to it if there was a change. Returns 0, SL_STORE_SAME, or
+ * -errno (-ENOMEM: model and diags are as before, the change is not forgotten; others, first load
+ * only: the folder cannot be read).
  */
 int sl_store_load(struct sl_store *s, bool force, uint64_t now_ns);
+/* Something happened to the file. */
+void sl_store_touch(struct sl_store *s, struct sl_file *f);
 /* The file of that path, made if need be. 0 or -ENOMEM. */
 int sl_store_file(struct sl_store *s, struct sl_str path, struct sl_file **ret);

@@ -134,3 +134,27 @@ Test(map, a_failed_allocation_leaves_the_map_unchanged)
 	}
 	check_leaks();
 }
+
+Test(map, puts_that_were_reserved_do_not_fail)
+{
+	struct sl_map m = SL_MAP_INIT;
+	static int numbers[300];
+
+	for (size_t round = 0; round < 3; round++) {
+		cr_assert_eq(sl_map_reserve(&m, 100), 0);
+		(void)sl_alloc_fail_after(0);
+		for (size_t i = 0; i < 100; i++) {
+			int *key = &numbers[round * 100 + i];
+
+			*key = (int)(round * 100 + i);
+			cr_assert_eq(sl_map_put(&m, SL_KEY(key), key, NULL), 0);
+		}
+		(void)sl_alloc_fail_after(-1);
+	}
+	cr_expect_eq(m.n, 300);
+	(void)sl_alloc_fail_after(0);
+	cr_expect_eq(sl_map_reserve(&m, 10000), -ENOMEM);
+	(void)sl_alloc_fail_after(-1);
+	cr_expect_eq(sl_map_get(&m, SL_KEY(&numbers[299])), &numbers[299]);
+	sl_map_deinit(&m);
+}

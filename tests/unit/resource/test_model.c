@@ -157,3 +157,63 @@ Test(object, a_label_names_kind_namespace_and_name)
 	sl_object_unref(a);
 	sl_object_unref(b);
 }
+
+/* ---- history ---- */
+
+Test(model, what_changed_since_a_state_is_known)
+{
+	struct sl_model *m = NULL, *other = NULL;
+
+	cr_assert_eq(sl_model_new(&m), 0);
+	cr_assert_eq(sl_model_new(&other), 0);
+	cr_expect_neq(m->id, other->id);
+	cr_expect(sl_model_knows(m, 0));
+	cr_expect_not(sl_model_knows(m, 1), "a state that was not yet");
+	put(m, SL_KIND_SERVICE, "a", "x");
+	put(m, SL_KIND_POD, "a", "y");
+	cr_assert(sl_model_remove(m, SL_KIND_SERVICE, SL_STR("a"), SL_STR("x")));
+	cr_expect_eq(sl_model_change(m, 1)->kind, SL_KIND_SERVICE);
+	cr_expect(sl_str_eqc(sl_model_change(m, 1)->key, "a/x"));
+	cr_expect_eq(sl_model_change(m, 2)->kind, SL_KIND_POD);
+	cr_expect(sl_str_eqc(sl_model_change(m, 3)->key, "a/x"));
+	sl_model_free(m);
+	sl_model_free(other);
+}
+
+Test(model, old_states_are_forgotten)
+{
+	struct sl_model *m = NULL;
+	char name[16];
+
+	cr_assert_eq(sl_model_new(&m), 0);
+	for (unsigned i = 1; i <= SL_MODEL_HISTORY + 10; i++) {
+		(void)snprintf(name, sizeof(name), "%u", i);
+		put(m, SL_KIND_SERVICE, "a", name);
+	}
+	cr_expect_not(sl_model_knows(m, 9));
+	cr_assert(sl_model_knows(m, 10));
+	for (uint64_t g = 11; g <= m->generation; g++) {
+		(void)snprintf(name, sizeof(name), "a/%u", (unsigned)g);
+		cr_assert(sl_str_eqc(sl_model_change(m, g)->key, name));
+	}
+	sl_model_free(m);
+}
+
+Test(model, a_change_whose_name_cannot_be_kept_begins_the_history_anew)
+{
+	struct sl_model *m = NULL;
+	struct sl_object *o = make(SL_KIND_SERVICE, "a", "x");
+
+	cr_assert_eq(sl_model_new(&m), 0);
+	cr_assert_eq(sl_model_prepare(o), 0);
+	cr_assert_eq(sl_model_reserve(m, SL_KIND_SERVICE, 1), 0);
+	(void)sl_alloc_fail_after(0);
+	cr_expect_eq(sl_model_put(m, o), 0, "it was prepared");
+	(void)sl_alloc_fail_after(-1);
+	cr_expect_not(sl_model_knows(m, 0));
+	cr_expect(sl_model_knows(m, 1));
+	put(m, SL_KIND_SERVICE, "a", "y");
+	cr_expect(sl_str_eqc(sl_model_change(m, 2)->key, "a/y"));
+	sl_object_unref(o);
+	sl_model_free(m);
+}
