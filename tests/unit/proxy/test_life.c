@@ -181,6 +181,30 @@ Test(life, connections_over_the_limit_are_reset)
 	exchange_works();
 }
 
+Test(life, while_buffers_hold_too_much_nothing_new_begins)
+{
+	r.opts.max_buffered_bytes = 40000;
+	rig_start(&r);
+	rig_connect(&r, &other);
+	rig_expect_conns(&r, 1);
+	begin("POST / HTTP/1.1\r\nHost: cart\r\nContent-Length: 268435456\r\n\r\n");
+	server.paused = true;
+	(void)rig_flood(&r, &client, 1 << 30);
+	cr_assert_geq(r.proxy->buffered_bytes, r.opts.max_buffered_bytes);
+	rig_send(&r, &other, GET);
+	rig_expect(&r, &other, "HTTP/1.1 503 Service Unavailable\r\n");
+	rig_skip_to(&r, &other, "(limit buffered-bytes=40000)\n");
+	cr_assert_eq(rig_ended(&r, SL_END_LIMIT), 1);
+	rig_close(&other);
+	rig_connect(&r, &other);
+	rig_expect_reset(&r, &other);
+	rig_close(&client);
+	rig_close(&server);
+	rig_expect_conns(&r, 0);
+	cr_assert_eq(r.proxy->buffered_bytes, 0);
+	exchange_works();
+}
+
 static struct sl_proxy_accepted handed;
 
 static bool take_over(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own)
@@ -447,6 +471,9 @@ Test(life, draining_does_not_wait_for_a_client_that_says_nothing)
 Test(life, a_proxy_may_end_with_connections_in_every_state)
 {
 	open_all();
+	r.proxy = sl_proxy_free(r.proxy);
+	cr_assert_eq(rig_ended(&r, SL_END_SHUTDOWN), 3, "waiting, responding, tunnel");
+	cr_assert_eq(rig_gauge(&r, SL_GAUGE_CONNS), 0);
 	rig_free(&r);
 	for (int i = 0; i < N_STATES; i++)
 		cr_assert(i == CLOSING || recv(clients[i].fd, (char[1]){0}, 1, 0) < 0);
