@@ -60,15 +60,15 @@ def beside(world, attack, *args):
     try:
         task.next_report(60)
         during, grown = latency(world), world.agent.rss_bytes() - rss
+        print(f"median {before * 1000:.2f} ms before, {during * 1000:.2f} ms beside it; {grown >> 10} KiB more")
+        # The attackers share the machine's cores with everybody: a generous ratio, of no tiny number.
+        assert during < 30 * max(before, scaled(0.005)), (before, during)
+        # What a sanitizer has freed it keeps for a while.
+        assert grown < (512 if sanitized() else 64) << 20
     except BaseException:
-        task.kill()
+        task.kill()  # its connections would trouble the tests that follow
         print(world.metrics())
         raise
-    print(f"median {before * 1000:.2f} ms before, {during * 1000:.2f} ms beside it; {grown >> 10} KiB more")
-    # The attackers share the machine's cores with everybody: a generous ratio, of no tiny number.
-    assert during < 30 * max(before, scaled(0.005)), (before, during)
-    # What a sanitizer has freed it keeps for a while.
-    assert grown < (512 if sanitized() else 64) << 20
     yield task
     wait_for(lambda: world.metrics().sum("sluice_connections_active") == 0, 20, what="all connections to end")
     assert world.metrics().sum("sluice_requests_active") == 0
