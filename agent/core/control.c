@@ -18,6 +18,12 @@
 /* The heartbeat's limit holds this many beats, so that one late round does not count as a hang. */
 enum { BEATS_PER_LIMIT = 8 };
 
+void sl_control_beat(struct sl_control *c)
+{
+	sl_datapath_heartbeat(c->datapath);
+	c->last_beat_ns = sl_loop_now(c->loop);
+}
+
 static void on_pinged(struct sl_mail *m)
 {
 	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
@@ -27,8 +33,7 @@ static void on_pinged(struct sl_mail *m)
 	if (c->draining)
 		return;
 	/* Every worker has finished a round since the question was sent. */
-	sl_datapath_heartbeat(c->datapath);
-	c->last_beat_ns = sl_loop_now(c->loop);
+	sl_control_beat(c);
 }
 
 static void on_beat(struct sl_timer *t)

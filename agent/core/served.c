@@ -140,8 +140,13 @@ static void on_added(struct sl_mail *m)
 	struct sl_served *s = sl_map_get(&a->control->served, SL_KEY(&a->cookie));
 
 	/* It may have gone meanwhile. */
-	if (s && !a->control->draining)
+	if (s && !a->control->draining) {
+		/* All workers have just answered. Without a first beat the kernel would steer nobody
+		 * to them. */
+		if (!a->control->last_beat_ns)
+			sl_control_beat(a->control);
 		publish(s);
+	}
 	free(a);
 }
 

@@ -75,6 +75,9 @@ struct sl_control {
 	uint64_t drain_until_ns;
 };
 
+/* control.c: tell the kernel that all workers are alive, when they have all just shown it. */
+void sl_control_beat(struct sl_control *c);
+
 /* publish.c: model to snapshot to workers to kernel, and the conditions that follow. */
 void sl_publish_model(void *control, const struct sl_model *model,
 		      const struct sl_folder_report *report);
