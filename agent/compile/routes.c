@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "compile/work.h"
 
-enum { TEXT_MAX_BYTES = 1024, WORK_BLOCK_BYTES = 2048 };
+enum { TEXT_MAX_BYTES = 1024, WORK_BLOCK_BYTES = 1024 };
 
 /* ---- nodes ---- */
 

@@ -418,37 +418,49 @@ static int refile(struct bucket_work *w)
 	return 0;
 }
 
-static int dimensions_build(const struct bucket_work *w, struct bucket *b)
+static void bucket_free(struct sl_part *p)
 {
-	uint32_t n = 0;
+	struct bucket *b = (struct bucket *)p;
 
-	sl_list_foreach (it, &w->in_use)
-		n++;
-	b->dimensions = n ? sl_arena_new_n(&b->arena, struct dimension, n) : NULL;
-	if (n && !b->dimensions)
-		return -ENOMEM;
-	sl_list_foreach (it, &w->in_use) {
-		const struct bin_dimension *d = sl_container_of(it, struct bin_dimension, node);
-		struct dimension *to = &b->dimensions[b->n_dimensions++];
+	sl_part_unref(b->rest ? &b->rest->part : NULL);
+	sl_pmap_deinit(&b->bins);
+	free(b);
+}
 
-		*to = (struct dimension){.kind = (enum bin_kind)d->id.kind, .name_id = d->id.name};
-		if (sl_arena_str(&b->arena, d->name, &to->name))
-			return -ENOMEM;
-	}
-	return 0;
+static struct sl_str put_text(char **at, struct sl_str s)
+{
+	struct sl_str copy = {*at, s.len};
+
+	if (s.len)
+		memcpy(*at, s.ptr, s.len);
+	*at += s.len;
+	return copy;
 }
 
 static int part_build(const struct bucket_work *w, struct bucket **ret)
 {
+	size_t n = 0, text_len = w->path.len;
 	struct bucket *b;
-	int r = bucket_new(w->path, &b);
+	char *text;
 
-	if (r)
-		return r;
-	r = dimensions_build(w, b);
-	if (r) {
-		sl_part_unref(&b->part);
-		return r;
+	sl_list_foreach (it, &w->in_use) {
+		n++;
+		text_len += sl_container_of(it, struct bin_dimension, node)->name.len;
+	}
+	b = sl_malloc(sizeof(*b) + n * sizeof(b->dimensions[0]) + text_len);
+	if (!b)
+		return -ENOMEM;
+	sl_part_init(&b->part, bucket_free);
+	text = (char *)&b->dimensions[n];
+	b->path = put_text(&text, w->path);
+	b->n_dimensions = 0;
+	sl_list_foreach (it, &w->in_use) {
+		const struct bin_dimension *d = sl_container_of(it, struct bin_dimension, node);
+
+		b->dimensions[b->n_dimensions++] =
+			(struct dimension){.kind = (enum bin_kind)d->id.kind,
+					   .name_id = d->id.name,
+					   .name = put_text(&text, d->name)};
 	}
 	b->rest = w->rest.now;
 	if (b->rest)

@@ -51,12 +51,11 @@ struct dimension {
  * each is in the bin of its rarest value, or in rest when it has none. */
 struct bucket {
 	struct sl_part part;
-	struct sl_arena arena;
-	struct sl_str path;
+	struct sl_str path;	       /* the bytes follow the dimensions, as do names */
 	const struct match_list *rest; /* NULL: empty */
 	struct sl_pmap bins;	       /* struct match_list by key */
-	struct dimension *dimensions;
 	uint32_t n_dimensions;
+	struct dimension dimensions[];
 };
 
 struct sl_match_index {
@@ -75,8 +74,6 @@ static inline const struct match_list *match_list_of(const struct sl_part *p)
 {
 	return (const struct match_list *)p; /* embedded first */
 }
-
-int bucket_new(struct sl_str path, struct bucket **ret);
 
 /* The value of the header, joined when it is repeated, or of the first query parameter of that
  * name. Returns 0, -ENOENT, or -ENOMEM. */

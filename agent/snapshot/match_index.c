@@ -93,31 +93,6 @@ bool bin_key_set(struct bin_key *key, enum bin_kind kind, uint64_t name, struct 
 	return true;
 }
 
-static void bucket_free(struct sl_part *p)
-{
-	struct bucket *b = (struct bucket *)p;
-
-	sl_part_unref(b->rest ? &b->rest->part : NULL);
-	sl_pmap_deinit(&b->bins);
-	sl_arena_deinit(&b->arena);
-	free(b);
-}
-
-int bucket_new(struct sl_str path, struct bucket **ret)
-{
-	struct bucket *b = sl_new(struct bucket);
-
-	if (!b)
-		return -ENOMEM;
-	sl_part_init(&b->part, bucket_free);
-	if (sl_arena_str(&b->arena, path, &b->path)) {
-		sl_part_unref(&b->part);
-		return -ENOMEM;
-	}
-	*ret = b;
-	return 0;
-}
-
 struct sl_match_index *sl_match_index_free(struct sl_match_index *index)
 {
 	if (!index)

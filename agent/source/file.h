@@ -38,10 +38,10 @@ struct sl_file {
 	uint64_t writing_ns; /* somebody has it open and wrote last at this time; 0: nobody */
 
 	/* The store's. */
-	struct sl_list touched;	 /* something happened to it since it was read */
-	struct sl_list troubled; /* its content has diags */
-	bool unindexed;		 /* its content is newer than its entries */
-	size_t n_counted;	 /* documents, in the store's sum */
+	struct sl_list touched;		/* something happened to it since it was read */
+	struct sl_list troubled;	/* its content has diags */
+	bool unindexed;			/* its content is newer than its entries */
+	size_t n_counted;		/* documents, in the store's sum */
 	struct sl_index_entry *entries; /* the index's: what of content others can find */
 	size_t n_entries;
 };

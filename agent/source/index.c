@@ -83,7 +83,8 @@ static void entry_insert(struct sl_index *ix, struct sl_index_entry *e)
 {
 	struct sl_list *at = e->at->entries.next;
 
-	while (at != &e->at->entries && precedes(sl_container_of(at, struct sl_index_entry, node), e))
+	while (at != &e->at->entries &&
+	       precedes(sl_container_of(at, struct sl_index_entry, node), e))
 		at = at->next;
 	sl_list_append(at, &e->node);
 	touch(ix, e->at);

@@ -188,9 +188,11 @@ static void drop_unseen(struct sl_store *s)
 
 static int scan(struct sl_store *s)
 {
-	const struct sl_scan_sink sink = {
-		.arg = s, .on_folder = on_folder, .on_file = on_file, .on_link = on_link,
-		.on_problem = on_problem};
+	const struct sl_scan_sink sink = {.arg = s,
+					  .on_folder = on_folder,
+					  .on_file = on_file,
+					  .on_link = on_link,
+					  .on_problem = on_problem};
 	uint64_t hash_before = s->problems_hash;
 	struct sl_file *f;
 	size_t pos = 0;

@@ -33,7 +33,7 @@ struct sl_store {
 	bool unwatched;	 /* a folder of it is not watched: likewise */
 	bool has_links;	 /* events do not tell all that may have changed: always look everywhere */
 	bool incomplete; /* the last scan could not look everywhere: nothing is taken as gone */
-	uint64_t retry_ns; /* look again then, a file is being written; 0: no need */
+	uint64_t retry_ns;	  /* look again then, a file is being written; 0: no need */
 	struct sl_diags problems; /* of the scan itself */
 	uint64_t problems_hash;
 
@@ -51,9 +51,9 @@ void sl_store_deinit(struct sl_store *s);
 enum { SL_STORE_SAME = 1 };
 /*
  * Look at the files that were touched, or at the whole folder (force: read everything, also what is
- * being written), and bring model and diags to it if there was a change. Returns 0, SL_STORE_SAME, or
- * -errno (-ENOMEM: model and diags are as before, the change is not forgotten; others, first load
- * only: the folder cannot be read).
+ * being written), and bring model and diags to it if there was a change. Returns 0, SL_STORE_SAME,
+ * or -errno (-ENOMEM: model and diags are as before, the change is not forgotten; others, first
+ * load only: the folder cannot be read).
  */
 int sl_store_load(struct sl_store *s, bool force, uint64_t now_ns);
 /* Something happened to the file. */

@@ -819,8 +819,9 @@ static uint32_t random_below(uint64_t *state, uint32_t n)
 /* In two folders; links and hidden files among them. */
 static void random_change(struct folder_case *c, uint64_t *state, unsigned step)
 {
-	static const char *const names[RANDOM_FILES] = {"a.yaml", "b.yaml",	"c.json", "d.yaml",
-							".e.yaml", "sub/a.yaml", "sub/b.yml", "z.yaml"};
+	static const char *const names[RANDOM_FILES] = {"a.yaml",    "b.yaml",	"c.json",
+							"d.yaml",    ".e.yaml", "sub/a.yaml",
+							"sub/b.yml", "z.yaml"};
 	const char *name = names[random_below(state, RANDOM_FILES)];
 	const char *other = names[random_below(state, RANDOM_FILES)];
 	char path[PATH_MAX], target[PATH_MAX], text[512];
@@ -836,8 +837,8 @@ static void random_change(struct folder_case *c, uint64_t *state, unsigned step)
 		(void)rename(path, target); /* likewise */
 		return;
 	case 2:
-		/* Not to one of the others: a circle of links is a problem that a fresh load has too,
-		 * but without what was there before. */
+		/* Not to one of the others: a circle of links is a problem that a fresh load has
+		 * too, but without what was there before. */
 		(void)snprintf(target, sizeof(target), "%s/target.yaml", c->root);
 		if (step % 4 == 0 && symlink(target, path) == 0)
 			return;
@@ -901,7 +902,8 @@ Test(folder, what_is_followed_is_what_a_fresh_load_sees)
 		cr_assert_eq(c.report->n_files, report.n_files);
 		cr_assert_eq(c.report->diags->n, diags.n);
 		for (size_t i = 0; i < diags.n; i++) {
-			cr_assert(sl_str_eq(c.report->diags->items[i].message, diags.items[i].message));
+			cr_assert(sl_str_eq(c.report->diags->items[i].message,
+					    diags.items[i].message));
 			cr_assert(sl_str_eq(c.report->diags->items[i].file, diags.items[i].file));
 		}
 		sl_model_free(fresh);
