@@ -260,7 +260,10 @@ static void look_up_client(struct sl_conn *c)
 		for (uint32_t i = 0; i < src->n_addrs && !pod; i++)
 			pod = sl_snapshot_pod_by_ip(snap, &src->addrs[i]);
 	}
-	c->client = pod ? *pod : (struct sl_pod_ref){0};
+	/* Not the whole of it: the count in it is other threads' too. */
+	c->client = (struct sl_client){0};
+	if (pod)
+		c->client = (struct sl_client){pod->namespace, pod->name};
 }
 
 void sl_conn_resolve(struct sl_conn *c)

@@ -203,6 +203,11 @@ enum sl_conn_state {
 	SL_CONN_DEAD,
 };
 
+/* The Pod that calls, borrowed from the snapshot. */
+struct sl_client {
+	struct sl_str namespace, name;
+};
+
 struct sl_conn {
 	struct sl_list node; /* of its source, or in proxy->dead */
 	struct sl_proxy *proxy;
@@ -217,7 +222,7 @@ struct sl_conn {
 	uint64_t seen; /* config_generation in which the three below were looked up */
 	const struct sl_frontend *frontend; /* NULL: the Service is not in the snapshot */
 	const struct sl_route_table *table; /* NULL: this client is not governed */
-	struct sl_pod_ref client;	    /* may be empty */
+	struct sl_client client;	    /* may be empty */
 	struct sl_upconn *up;	     /* DETECT: dialled in case the server speaks first; TUNNEL */
 	struct sl_stream *stream;    /* HTTP1: NULL between requests */
 	struct sl_stream *tunnel_of; /* TUNNEL that an upgrade began: for the log */
