@@ -14,11 +14,12 @@ static int service_new(struct sl_compiler *c, struct sl_str key, size_t len_name
 		       struct service_node **ret)
 {
 	struct service_node *s = sl_calloc(1, sizeof(*s) + key.len);
-	const char *text = (const char *)(s + 1);
+	const char *text;
 	int r;
 
 	if (!s)
 		return -ENOMEM;
+	text = (const char *)(s + 1);
 	sl_list_init(&s->slices);
 	sl_list_init(&s->dependents);
 	sl_list_init(&s->changed);

@@ -113,7 +113,8 @@ int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const in
 	if (!o)
 		return -ENOMEM;
 	o->source = sl_source_ref(source);
-	memcpy(o->fds, fds, n_fds * sizeof(*fds));
+	if (n_fds)
+		memcpy(o->fds, fds, n_fds * sizeof(*fds));
 	return send_order(o);
 }
 

@@ -108,6 +108,8 @@ static void peer_read(struct rig_peer *p)
 
 static void peer_drop(struct rig_peer *p, size_t n)
 {
+	if (!n)
+		return;
 	p->n_got -= n;
 	p->n_taken += n;
 	memmove(p->got, p->got + n, p->n_got);
@@ -446,6 +448,8 @@ void rig_expect_for(struct rig *r, struct rig_peer *p, const char *text, const c
 {
 	size_t n = strlen(text);
 
+	if (!n)
+		return;
 	wait_for_bytes(r, p, n, what);
 	cr_assert(!memcmp(p->got, text, n), "%s: got \"%.*s\", not \"%s\"", what, (int)p->n_got,
 		  p->got, text);

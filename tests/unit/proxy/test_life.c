@@ -163,6 +163,7 @@ Test(life, who_was_not_steered_is_reset)
 	rig_connect(&r, &client);
 	rig_expect_reset(&r, &client);
 	cr_assert_eq(rig_counter(&r, SL_COUNTER_CONNS_NOT_STEERED), 1);
+	rig_close(&client);
 	r.original_error = 0;
 	exchange_works();
 }
