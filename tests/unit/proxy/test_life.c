@@ -123,6 +123,7 @@ Test(life, without_a_snapshot_nobody_is_served)
 	rig_connect(&r, &client);
 	rig_expect_reset(&r, &client);
 	cr_assert_eq(rig_counter(&r, SL_COUNTER_CONNS_REFUSED), 1);
+	rig_close(&client);
 	rig_configure(&r, NULL);
 	exchange_works();
 }
