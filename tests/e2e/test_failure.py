@@ -214,7 +214,10 @@ def test_kill_and_restart_under_load_costs_only_what_was_open(world):
     assert result.n > 50
     assert set(result.statuses) == {200}, result
     assert len(result.errors) <= 3 * 2 * threads, result
-    assert all("reset" in e.lower() or "Closed" in e or "aborted" in e.lower() for _, e in result.errors), result
+    # What a client sees of a connection that the kill cut (it may be sending just then), or of a listener that went
+    # between the hook's look and the handshake.
+    cut = ("reset", "closed", "aborted", "broken pipe", "refused")
+    assert all(any(word in e.lower() for word in cut) for _, e in result.errors), result.errors
     assert result.longest < 5, result
 
 
