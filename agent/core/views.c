@@ -8,11 +8,6 @@
 #include "base/log.h"
 #include "datapath/probe.h"
 
-static void decrefp(json_t **j)
-{
-	json_decref(*j);
-}
-
 static json_t *not_steered(const uint64_t stats[SL_REASON_MAX])
 {
 	json_t *out = json_object();
@@ -47,7 +42,7 @@ static json_t *datapath_json(const struct sl_control *c)
 
 static json_t *config_json(const struct sl_control *c)
 {
-	_cleanup_(decrefp) json_t *none = json_array();
+	_cleanup_(sl_view_decrefp) json_t *none = json_array();
 	json_t *errors = json_object_get(c->problems, "errors");
 	json_t *warnings = json_object_get(c->problems, "warnings");
 
@@ -60,7 +55,7 @@ static json_t *config_json(const struct sl_control *c)
 static int view_status(void *control, const json_t *request, json_t **ret)
 {
 	struct sl_control *c = control;
-	_cleanup_(decrefp) json_t *routes = NULL;
+	_cleanup_(sl_view_decrefp) json_t *routes = NULL;
 	int r = sl_view_routes(c, request, &routes);
 
 	if (r)
@@ -80,7 +75,7 @@ static int view_status(void *control, const json_t *request, json_t **ret)
 static int view_check(void *control, const json_t *request, json_t **ret)
 {
 	struct sl_control *c = control;
-	_cleanup_(decrefp) json_t *out = json_array();
+	_cleanup_(sl_view_decrefp) json_t *out = json_array();
 	struct sl_probe probes[SL_PROBE_MAX];
 	size_t n = sl_probe_run(c->opts->cgroup, probes);
 	int r = 0;

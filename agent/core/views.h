@@ -4,6 +4,12 @@
  * gives a new reference. Thread: control. Return 0 or -ENOMEM; explain also SL_ADMIN_REFUSED. */
 #include "core/state.h"
 
+/* For _cleanup_(): accepts NULL in *j. */
+static inline void sl_view_decrefp(json_t **j)
+{
+	json_decref(*j);
+}
+
 int sl_view_routes(void *control, const json_t *request, json_t **ret);
 int sl_view_services(void *control, const json_t *request, json_t **ret);
 int sl_view_endpoints(void *control, const json_t *request, json_t **ret);

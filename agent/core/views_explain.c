@@ -10,11 +10,6 @@
 /* What one answer shows of a long list; the rest is counted. */
 enum { MAX_STEPS = 1000, NAME_BYTES = 640 };
 
-static void decrefp(json_t **j)
-{
-	json_decref(*j);
-}
-
 int explain_put(json_t *object, const char *key, json_t *value)
 {
 	return json_object_set_new(object, key, value) ? -ENOMEM : 0;
@@ -423,7 +418,7 @@ static int explain(struct explain *e)
 
 int sl_view_explain(void *control, const json_t *request, json_t **ret)
 {
-	_cleanup_(decrefp) json_t *answer = json_object();
+	_cleanup_(sl_view_decrefp) json_t *answer = json_object();
 	struct explain e = {.control = control,
 			    .request = request,
 			    .answer = answer,

@@ -8,11 +8,6 @@
 /* Endpoints that are named; the rest is counted. */
 enum { MAX_ADDRESSES = 16 };
 
-static void decrefp(json_t **j)
-{
-	json_decref(*j);
-}
-
 static int describe_edits(json_t *list, const char *kind, const char *verb,
 			  const struct sl_header_edit *edits, uint32_t n)
 {
@@ -148,7 +143,7 @@ static json_t *backend_json(struct explain *e, const struct sl_rule *rule,
 			    const struct sl_backend *b)
 {
 	const struct sl_upstream *up = sl_snapshot_upstream(e->control->snap, b->name);
-	_cleanup_(decrefp) json_t *j = json_pack(
+	_cleanup_(sl_view_decrefp) json_t *j = json_pack(
 		"{s:o, s:I, s:f, s:b, s:i, s:i, s:o}", "name", sl_view_str(b->name), "weight",
 		(json_int_t)b->weight, "share", (double)b->weight / (double)rule->total_weight,
 		"resolved", b->state == SL_BACKEND_OK, "endpoints", up ? (int)up->n_endpoints : 0,

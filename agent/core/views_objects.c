@@ -7,11 +7,6 @@
 #include "core/views.h"
 #include "snapshot/match_index.h"
 
-static void decrefp(json_t **j)
-{
-	json_decref(*j);
-}
-
 json_t *sl_view_str(struct sl_str s)
 {
 	json_t *j = json_stringn(s.ptr ? s.ptr : "", s.len);
@@ -63,9 +58,9 @@ static json_t *match_text(const struct sl_route_match *m)
 static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule *rule,
 			 uint32_t index)
 {
-	_cleanup_(decrefp) json_t *matches = json_array();
-	_cleanup_(decrefp) json_t *filters = json_array();
-	_cleanup_(decrefp) json_t *backends = json_array();
+	_cleanup_(sl_view_decrefp) json_t *matches = json_array();
+	_cleanup_(sl_view_decrefp) json_t *filters = json_array();
+	_cleanup_(sl_view_decrefp) json_t *backends = json_array();
 	char name[12];
 	int r = 0;
 
@@ -124,7 +119,7 @@ static int complete_route(const struct sl_control *c, json_t *route)
 int sl_view_routes(void *control, const json_t *request, json_t **ret)
 {
 	struct sl_control *c = control;
-	_cleanup_(decrefp) json_t *all = NULL;
+	_cleanup_(sl_view_decrefp) json_t *all = NULL;
 	json_t *route;
 	size_t i;
 	int r = sl_status_json(c->status, &all);
@@ -170,7 +165,7 @@ static json_t *port_json(const struct sl_control *c, const struct sl_service *sv
 {
 	struct sl_addr vip = svc->n_cluster_ips ? svc->cluster_ips[0] : (struct sl_addr){0};
 	const struct sl_frontend *f;
-	_cleanup_(decrefp) json_t *routes = json_array();
+	_cleanup_(sl_view_decrefp) json_t *routes = json_array();
 	char buf[640];
 	struct sl_str policy =
 		sl_object_annotation(&svc->object, SL_STR("sluice.dev/failure-policy"));
@@ -198,8 +193,8 @@ static json_t *port_json(const struct sl_control *c, const struct sl_service *sv
 
 static json_t *service_json(const struct sl_control *c, const struct sl_service *svc)
 {
-	_cleanup_(decrefp) json_t *ips = json_array();
-	_cleanup_(decrefp) json_t *ports = json_array();
+	_cleanup_(sl_view_decrefp) json_t *ips = json_array();
+	_cleanup_(sl_view_decrefp) json_t *ports = json_array();
 	char ip[SL_ADDR_TEXT];
 	int r = 0;
 
@@ -219,7 +214,7 @@ int sl_view_services(void *control, const json_t *request, json_t **ret)
 {
 	struct sl_control *c = control;
 	_cleanup_(sl_freep) struct sl_object **list = NULL;
-	_cleanup_(decrefp) json_t *out = json_array();
+	_cleanup_(sl_view_decrefp) json_t *out = json_array();
 	size_t n = 0;
 	int r = c->model ? sl_model_list(c->model, SL_KIND_SERVICE, &list, &n) : 0;
 
@@ -260,7 +255,7 @@ static int add_endpoints(json_t *out, const struct sl_upstream *up)
 int sl_view_endpoints(void *control, const json_t *request, json_t **ret)
 {
 	struct sl_control *c = control;
-	_cleanup_(decrefp) json_t *out = json_array();
+	_cleanup_(sl_view_decrefp) json_t *out = json_array();
 	_cleanup_(sl_freep) const struct sl_upstream **ups = NULL;
 	const struct sl_upstream *up;
 	struct sl_pmap_iter it;
