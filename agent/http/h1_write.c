@@ -225,9 +225,9 @@ static void put_response_connection(struct writer *w, const struct sl_response *
 		put_text(w, "Connection: Upgrade, close\r\n");
 	else if (upgrade)
 		put_text(w, "Connection: Upgrade\r\n");
-	else if (close && opts->client_version >= 11)
+	else if (close)
 		put_text(w, "Connection: close\r\n");
-	else if (!close && opts->client_version < 11 && opts->keep_alive_10)
+	else if (opts->client_version < 11 && opts->keep_alive_10)
 		put_text(w, "Connection: keep-alive\r\n");
 	if (upgrade)
 		put_field(w, SL_STR("Upgrade"), r->upgrade);

@@ -20,8 +20,9 @@ int sl_h1_write_request(struct sl_buf *out, const struct sl_request *r);
 
 struct sl_h1_response_opts {
 	uint8_t client_version; /* 10 or 11: chunked is not sent to 1.0, nor Upgrade */
-	bool close;		/* Connection: close (nothing is said to 1.0, which expects it) */
-	bool keep_alive_10;	/* a 1.0 client asked for keep-alive and gets it */
+	bool close; /* Connection: close, to 1.0 too: the answer is a 1.1 one, which would persist
+		     */
+	bool keep_alive_10; /* a 1.0 client asked for keep-alive and gets it */
 };
 /* Status line HTTP/1.1, fields, framing by r->body. With body NONE a Content-Length is written only
  * if r->has_length (HEAD and 304), never for 1xx and 204. A body that only the end of the

@@ -2,8 +2,8 @@
 """Fixtures: the end-to-end tests' fabric and world, with a recording backend and three proxies before it."""
 import importlib.util
 import os
-import random
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -28,6 +28,7 @@ pytest_runtest_makereport = _e2e.pytest_runtest_makereport
 
 LANES = 24
 FIXED_SEED = "sluice"
+WITHOUT_GIT = "no commit"
 # Lane i of a proxy listens on its front port + i and asks the backend's port + i. undeclared: Sluice,
 # where the Service does not say that its ports speak HTTP.
 BACK = {"sluice": 20000, "haproxy": 21000, "nginx": 22000, "undeclared": 23000}
@@ -41,16 +42,27 @@ def pytest_configure(config):
 
 def pytest_addoption(parser):
     group = parser.getgroup("differential")
-    group.addoption("--messages", type=int, default=2000, help="messages per run, half of them of a random seed")
-    group.addoption("--seed", help="this seed instead of the fixed and of a random one")
+    group.addoption("--messages", type=int, default=2000, help="messages per run, half of them of the commit's seed")
+    group.addoption("--seed", help="this seed instead of the fixed one and the commit's")
     group.addoption("--only", type=int, help="only the message of this index")
     group.addoption("--table", help="write the tables of disagreements to this file too")
+
+
+def commit_seed():
+    """Each commit tries other messages, and its run can be repeated."""
+    r = subprocess.run(["git", "-c", "safe.directory=*", "-C", HERE, "rev-parse", "--short=8", "HEAD"],
+                       capture_output=True, text=True)
+    return r.stdout.strip() if r.returncode == 0 else WITHOUT_GIT
 
 
 @pytest.fixture(scope="session")
 def seeds(pytestconfig):
     seed = pytestconfig.getoption("--seed")
-    return {"fixed": seed or FIXED_SEED, "random": seed or f"{random.SystemRandom().randrange(1 << 32):08x}"}
+    return {"fixed": seed or FIXED_SEED, "commit": seed or commit_seed()}
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    terminalreporter.write_line(f"differential tests: --seed {config.getoption('--seed') or commit_seed()}")
 
 
 class Bench:

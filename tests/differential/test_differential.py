@@ -32,7 +32,7 @@ def explain(case, out, complaints, seed):
     return "\n".join(lines + [f"  {c}" for c in complaints])
 
 
-@pytest.mark.parametrize("which", ["fixed", "random"])
+@pytest.mark.parametrize("which", ["fixed", "commit"])
 @pytest.mark.parametrize("name", KINDS)
 def test_messages(bench, pytestconfig, seeds, name, which):
     kind, seed, only = KINDS[name], seeds[which], pytestconfig.getoption("--only")

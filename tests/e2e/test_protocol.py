@@ -184,7 +184,7 @@ def test_http_10_gets_a_close(mesh):
         r = c.request(version="1.0")
         return r, c.at_eof()
     r, closed = on_conn(mesh, run)
-    assert (r.status, closed) == (200, True)
+    assert (r.status, r.get("Connection"), closed) == (200, "close", True)
     assert r.seen["version"] == "HTTP/1.1", "between agent and backend it is always 1.1"
 
 

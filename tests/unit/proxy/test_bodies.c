@@ -7,6 +7,7 @@
 enum { LARGE = 8 << 20, HUGE = 256 << 20, QUEUED_MAX = 1 << 20 };
 
 #define OK	   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define CLOSE_OK   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 #define GET	   "GET / HTTP/1.1\r\nHost: cart\r\n\r\n"
 #define POST	   "POST / HTTP/1.1\r\nHost: cart\r\nContent-Length: 10\r\n\r\n"
 #define CHUNKED	   "POST / HTTP/1.1\r\nHost: cart\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -394,6 +395,22 @@ Test(bodies, a_request_that_is_cut_or_broken_never_ends_at_the_server)
 		     sizeof(bad_bodies) / sizeof(*bad_bodies));
 }
 
+Test(bodies, a_cut_request_of_1_0_hears_that_the_connection_ends)
+{
+	rig_start(&r);
+	rig_connect(&r, &client);
+	rig_send(&r, &client,
+		 "POST / HTTP/1.0\r\nHost: cart\r\nConnection: Keep-Alive, close\r\n"
+		 "Content-Length: 10\r\n\r\npart");
+	rig_accept(&r, &r.backends[0], &server);
+	rig_expect(&r, &server, POST "part");
+	rig_shut(&client);
+	rig_expect(&r, &client, "HTTP/1.1 400 Bad Request\r\n");
+	rig_skip_to(&r, &client, "Connection: close\r\n\r\n");
+	rig_skip_to(&r, &client, "\n");
+	rig_expect_eof(&r, &client);
+}
+
 /* ---- clients that go ---- */
 
 Test(bodies, a_client_that_goes_while_it_waits_frees_the_server)
@@ -441,7 +458,7 @@ static const struct sl_conn *conn(void)
 Test(bodies, a_slow_client_gets_all_of_a_last_answer)
 {
 	static const char head[] = "HTTP/1.1 200 OK\r\n\r\n", block[1000];
-	size_t sent = strlen(head);
+	size_t sent = strlen("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
 
 	r.opts.linger_timeout_ns = 20 * SL_NS_PER_MS;
 	rig_start(&r);
@@ -474,7 +491,7 @@ Test(bodies, a_client_that_never_closes_is_left_behind_the_last_answer)
 	rig_accept(&r, &r.backends[0], &server);
 	rig_expect(&r, &server, GET);
 	rig_send(&r, &server, OK);
-	rig_expect(&r, &client, OK);
+	rig_expect(&r, &client, CLOSE_OK);
 	rig_expect_eof(&r, &client);
 	rig_expect_conns(&r, 0);
 }

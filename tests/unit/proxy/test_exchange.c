@@ -17,10 +17,11 @@ struct exchange {
 	bool server_closed; /* by the proxy: not pooled */
 };
 
-#define OK	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-#define GET	"GET /a?b=c HTTP/1.1\r\nHost: cart\r\n\r\n"
-#define ANY_GET .request = GET, .forwarded = GET
-#define ANY_OK	.response = OK, .answer = OK
+#define OK	 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define CLOSE_OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+#define GET	 "GET /a?b=c HTTP/1.1\r\nHost: cart\r\n\r\n"
+#define ANY_GET	 .request = GET, .forwarded = GET
+#define ANY_OK	 .response = OK, .answer = OK
 
 static const struct exchange exchanges[] = {
 	{"plain", ANY_GET, ANY_OK},
@@ -48,9 +49,7 @@ static const struct exchange exchanges[] = {
 	 "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nok",
 	 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"},
 	{"the client closes", "GET / HTTP/1.1\r\nHost: cart\r\nConnection: close\r\n\r\n",
-	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", OK,
-	 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
-	 .client_closed = true},
+	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", OK, CLOSE_OK, .client_closed = true},
 	{"the server closes", ANY_GET,
 	 "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", OK,
 	 .server_closed = true},
@@ -59,16 +58,16 @@ static const struct exchange exchanges[] = {
 	 ANY_OK},
 
 	{"1.0 without keep-alive", "GET / HTTP/1.0\r\nHost: cart\r\n\r\n",
-	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", OK, OK, .client_closed = true},
+	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", OK, CLOSE_OK, .client_closed = true},
 	{"1.0 with keep-alive", "GET / HTTP/1.0\r\nHost: cart\r\nConnection: keep-alive\r\n\r\n",
 	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", OK,
 	 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"},
 	{"1.0 without Host", "GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: 10.96.0.1\r\n\r\n",
-	 OK, OK, .client_closed = true},
+	 OK, CLOSE_OK, .client_closed = true},
 	{"1.0 gets no chunks", "GET / HTTP/1.0\r\nHost: cart\r\nConnection: keep-alive\r\n\r\n",
 	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n",
 	 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n",
-	 "HTTP/1.1 200 OK\r\n\r\nok", .client_closed = true},
+	 "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok", .client_closed = true},
 	{"a 1.0 server", ANY_GET, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", OK,
 	 .server_closed = true},
 	{"a 1.0 server that keeps the connection", ANY_GET,
@@ -108,7 +107,7 @@ static const struct exchange exchanges[] = {
 	 "2\r\n\r\nok"},
 	{"a 100 that nobody asked for", ANY_GET, "HTTP/1.1 100 Continue\r\n\r\n" OK, OK},
 	{"no interim answer to 1.0", "GET / HTTP/1.0\r\nHost: cart\r\n\r\n",
-	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n" OK, OK,
+	 "GET / HTTP/1.1\r\nHost: cart\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n" OK, CLOSE_OK,
 	 .client_closed = true},
 };
 

@@ -339,7 +339,7 @@ static const struct {
 	[RESPONDING] = {GET, GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",
 			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"},
 	[TUNNEL] = {UPGRADE, UPGRADE, SWITCHING, SWITCHING},
-	[CLOSING] = {"GET / HTTP/1.0\r\nHost: cart\r\n\r\n", GET, OK, OK},
+	[CLOSING] = {"GET / HTTP/1.0\r\nHost: cart\r\n\r\n", GET, OK, CLOSE_OK},
 	[IDLE] = {GET, GET, OK, OK},
 };
 
