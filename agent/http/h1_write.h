@@ -40,6 +40,3 @@ int sl_h1_write_chunk_tail(struct sl_buf *out);
 int sl_h1_write_chunk_end(struct sl_buf *out, const struct sl_headers *trailers);
 /* "HTTP/1.1 100 Continue" and an empty line. */
 int sl_h1_write_continue(struct sl_buf *out);
-
-/* Reason phrase of RFC 9110 section 15, "" for unknown codes. Static. */
-const char *sl_http_reason(uint16_t status);

@@ -94,3 +94,6 @@ struct sl_response {
 	bool keep_alive; /* the server keeps the connection and the end of the message is certain */
 	struct sl_str upgrade; /* of a 101, and of a 426, which must tell; else ptr NULL */
 };
+
+/* Reason phrase of RFC 9110 section 15, "" for unknown codes. Static. */
+const char *sl_http_reason(uint16_t status);

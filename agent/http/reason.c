@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "http/h1_write.h"
+#include "http/message.h"
 
 const char *sl_http_reason(uint16_t status)
 {

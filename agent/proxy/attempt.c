@@ -36,7 +36,8 @@ static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, bool reu
 	a->first_byte_ns = 0;
 	a->started_ns = sl_loop_now(loop);
 	s->connect_expired = false;
-	r = sl_upconn_open(s->conn, endpoint, reuse, &a->up);
+	a->ops = &sl_up_h1;
+	r = sl_upconn_open(s->conn->source, endpoint, reuse, s->wakes, &a->up);
 	if (!r && a->up->sock.connecting)
 		sl_timer_arm(loop, &a->connect_timer,
 			     sl_loop_now(loop) + s->conn->proxy->opts.connect_timeout_ns);
@@ -74,35 +75,23 @@ void sl_attempt_begin(struct sl_stream *s)
 {
 	sl_stream_move(s, SL_STREAM_CONNECTING);
 	try_next(s, false);
-	if (s->state == SL_STREAM_CONNECTING && sl_up_write_head(s)) {
-		/* A configured value that HTTP/1 cannot carry, or out of memory. */
-		sl_stream_reply(s, 503, SL_END_INTERNAL);
-	}
 }
 
-/* Carry what was queued over to a fresh connection: nothing of it was sent. */
 static void connect_failed(struct sl_stream *s, int err)
 {
 	struct sl_attempt *a = &s->attempt;
 	struct sl_metrics_shard *m = s->conn->proxy->metrics;
-	struct sl_buf queued = a->up->sock.out;
 
 	sl_metrics_inc(m, err == -ECONNREFUSED ? SL_COUNTER_CONNECTS_REFUSED
 			  : err == -ETIMEDOUT  ? SL_COUNTER_CONNECTS_TIMEOUT
 					       : SL_COUNTER_CONNECTS_FAILED);
-	a->up->sock.out = (struct sl_buf){0};
 	sl_upconn_close(sl_take(a->up), false);
 	if (a->n_tries >= MAX_TRIES) {
-		sl_buf_deinit(&queued);
 		sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
 		return;
 	}
 	sl_metrics_inc(m, SL_COUNTER_RETRIES_CONNECT);
 	try_next(s, true);
-	if (a->up)
-		a->up->sock.out = queued;
-	else
-		sl_buf_deinit(&queued);
 }
 
 /*
@@ -134,10 +123,8 @@ static bool retry_stale(struct sl_stream *s)
 		sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
 		return true;
 	}
-	if (unsent)
-		a->up->sock.out = queued;
-	else if (sl_up_write_head(s))
-		sl_stream_reply(s, 503, SL_END_INTERNAL);
+	a->up->sock.out = queued;
+	a->head_queued = unsent;
 	return true;
 }
 
@@ -170,7 +157,34 @@ static bool connecting_step(struct sl_stream *s)
 		sl_metrics_observe(m, SL_HISTOGRAM_CONNECT,
 				   sl_loop_now(s->conn->proxy->loop) - s->attempt.started_ns);
 	}
+	/* A configured value that the protocol cannot carry, or out of memory. */
+	if (!s->attempt.head_queued && s->attempt.ops->write_head(s)) {
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
+		return true;
+	}
+	s->attempt.head_queued = true;
 	sl_stream_move(s, SL_STREAM_WAITING);
+	return true;
+}
+
+/* Returns true on progress. */
+static bool send_body(struct sl_stream *s)
+{
+	const struct sl_up_ops *ops = s->attempt.ops;
+	bool progress = false;
+
+	if (s->req_ended || ops->full(s))
+		return false;
+	if (!s->req_body.done) {
+		progress = s->down->read_body(s, ops->write_body);
+		if (s->state != SL_STREAM_WAITING && s->state != SL_STREAM_RESPONDING)
+			return true;
+	}
+	if (!s->req_body.done)
+		return progress;
+	s->req_ended = true;
+	if (ops->write_end(s))
+		sl_stream_reply(s, 503, SL_END_INTERNAL);
 	return true;
 }
 
@@ -185,13 +199,13 @@ bool sl_attempt_step(struct sl_stream *s)
 			return true; /* another endpoint, or answered */
 		progress = true;
 	}
-	if (sl_up_write_body(s))
+	if (send_body(s))
 		progress = true;
 	if (s->state != SL_STREAM_WAITING && s->state != SL_STREAM_RESPONDING)
 		return true;
-	if (sl_sock_flush(&s->attempt.up->sock))
+	if (s->attempt.ops->flush(s))
 		progress = true;
-	return sl_up_read(s) || progress;
+	return s->attempt.ops->read(s) || progress;
 }
 
 /* The endpoint may have gone since the request began; the pool has forgotten its others. */
@@ -212,21 +226,12 @@ static bool endpoint_stays(const struct sl_stream *s)
 
 void sl_attempt_release(struct sl_stream *s)
 {
-	struct sl_upconn *up = sl_take(s->attempt.up);
-	bool clean;
+	bool whole;
 
 	sl_timer_cancel(&s->attempt.timer);
 	sl_timer_cancel(&s->attempt.connect_timer);
-	if (!up)
+	if (!s->attempt.up)
 		return;
-	clean = s->state == SL_STREAM_RESPONDING && s->res_body.done && s->req_ended &&
-		s->res.keep_alive && !up->sock.broken && !sl_buf_len(&up->sock.out) &&
-		endpoint_stays(s);
-	if (clean) {
-		up->served = true;
-		sl_upconn_give(up);
-	} else {
-		/* An answer that was not taken to its end: the endpoint may stop working on it. */
-		sl_upconn_close(up, !s->res_body.done);
-	}
+	whole = s->state == SL_STREAM_RESPONDING && s->res_body.done && s->req_ended;
+	s->attempt.ops->release(s, whole && endpoint_stays(s));
 }

@@ -217,7 +217,7 @@ static bool step(struct sl_conn *c)
 	case SL_CONN_DETECT:
 		return sl_conn_detect(c);
 	case SL_CONN_HTTP1:
-		return sl_down_step(c);
+		return sl_down_h1_step(c);
 	case SL_CONN_TUNNEL:
 		return sl_tunnel_step(c);
 	case SL_CONN_CLOSING:

@@ -18,25 +18,24 @@ struct silent {
 	char text[];
 };
 
-void sl_detect_learn(struct sl_conn *c)
+void sl_detect_learn(struct sl_proxy *p, const struct sl_frontend *frontend)
 {
-	struct sl_proxy *p = c->proxy;
 	uint64_t until = sl_loop_now(p->loop) + SILENT_FOR_NS;
 	struct silent *s;
 
-	if (!c->frontend || c->frontend->app_protocol != SL_APP_UNKNOWN)
+	if (!frontend || frontend->app_protocol != SL_APP_UNKNOWN)
 		return;
-	s = sl_map_get(&p->silent, c->frontend->key);
+	s = sl_map_get(&p->silent, frontend->key);
 	if (s) {
 		s->until_ns = until;
 		return;
 	}
-	s = sl_malloc(sizeof(*s) + c->frontend->key.len);
+	s = sl_malloc(sizeof(*s) + frontend->key.len);
 	if (!s)
 		return; /* only costs the next connection a dial */
 	s->until_ns = until;
-	memcpy(s->text, c->frontend->key.ptr, c->frontend->key.len);
-	s->key = (struct sl_str){s->text, c->frontend->key.len};
+	memcpy(s->text, frontend->key.ptr, frontend->key.len);
+	s->key = (struct sl_str){s->text, frontend->key.len};
 	if (sl_map_put(&p->silent, s->key, s, NULL))
 		free(s);
 }
@@ -104,7 +103,7 @@ static void dial(struct sl_conn *c)
 	const struct sl_upstream *upstream =
 		sl_snapshot_upstream(p->config->snap, c->frontend->key);
 	const struct sl_endpoint *e = upstream ? sl_lb_pick(p->lb, upstream, NULL) : NULL;
-	int r = e ? sl_upconn_open(c, &e->addr, false, &c->up) : 0;
+	int r = e ? sl_upconn_open(c->source, &e->addr, false, &c->task, &c->up) : 0;
 
 	/* Without an endpoint nobody can speak first. But a client that waits for the server must
 	 * not do so for ever because it is us who cannot dial. */

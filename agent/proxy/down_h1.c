@@ -97,13 +97,14 @@ static bool next_request(struct sl_conn *c)
 	if (!sl_buf_len(&c->sock.in) && !sl_sock_read_done(&c->sock) && !c->timed_out &&
 	    !c->close_after && !c->proxy->draining)
 		return false;
-	s = sl_stream_new(c);
+	s = sl_stream_new(c, &sl_down_h1, &c->task);
 	if (!s) {
 		sl_conn_kill(c, SL_END_INTERNAL);
 		return false;
 	}
 	sl_conn_resolve(c);
 	s->frontend = c->frontend;
+	s->client = c->client;
 	if (sl_buf_len(&c->sock.in) && !c->close_after)
 		r = sl_h1_parse_request(limits, &c->scan, sl_buf_ptr(&c->sock.in),
 					sl_buf_len(&c->sock.in), &s->arena, &s->req, &used, &err);
@@ -144,7 +145,7 @@ static bool finish_request(struct sl_conn *c)
 	return true;
 }
 
-bool sl_down_step(struct sl_conn *c)
+bool sl_down_h1_step(struct sl_conn *c)
 {
 	bool progress, done;
 
@@ -174,9 +175,7 @@ bool sl_down_step(struct sl_conn *c)
 }
 
 /* A part of the body goes to fn; framing around it is dropped. */
-static int hand_on(struct sl_stream *s,
-		   int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n),
-		   struct sl_str part, size_t used)
+static int hand_on(struct sl_stream *s, sl_body_fn fn, struct sl_str part, size_t used)
 {
 	struct sl_buf *in = &s->conn->sock.in;
 	size_t before = (size_t)(part.ptr - sl_buf_ptr(in));
@@ -189,8 +188,7 @@ static int hand_on(struct sl_stream *s,
 	return r;
 }
 
-bool sl_down_read_body(struct sl_stream *s,
-		       int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n))
+static bool read_body(struct sl_stream *s, sl_body_fn fn)
 {
 	const struct sl_h1_limits *limits = &s->conn->proxy->opts.h1;
 	struct sl_sock *sock = &s->conn->sock;
@@ -220,7 +218,7 @@ bool sl_down_read_body(struct sl_stream *s,
 		budget -= part.len < budget ? part.len : budget;
 		if (used) {
 			progress = true;
-			if (fn && sl_sock_out_full(&s->attempt.up->sock))
+			if (fn && s->attempt.ops->full(s))
 				break;
 			continue;
 		}
@@ -236,11 +234,17 @@ bool sl_down_read_body(struct sl_stream *s,
 			break;
 		progress = true;
 	}
+	if (fn && !progress && !body->done && sock->eof) {
+		/* The client ended in the middle of its request (RFC 9112 section 8). */
+		s->close_after = true;
+		sl_stream_reply(s, 400, SL_END_CLIENT_CLOSED);
+		return true;
+	}
 	sl_buf_release(&sock->in);
 	return progress;
 }
 
-int sl_down_write_head(struct sl_stream *s)
+static int write_head(struct sl_stream *s)
 {
 	struct sl_conn *c = s->conn;
 	struct sl_h1_response_opts opts = {.client_version = s->req.version};
@@ -256,7 +260,7 @@ int sl_down_write_head(struct sl_stream *s)
 	return sl_h1_write_response(&c->sock.out, &s->res, &opts);
 }
 
-int sl_down_write_body(struct sl_stream *s, struct sl_buf *from, size_t n)
+static int write_body(struct sl_stream *s, struct sl_buf *from, size_t n)
 {
 	struct sl_buf *out = &s->conn->sock.out;
 	int r;
@@ -272,14 +276,20 @@ int sl_down_write_body(struct sl_stream *s, struct sl_buf *from, size_t n)
 	return r;
 }
 
-int sl_down_write_end(struct sl_stream *s)
+static int write_text(struct sl_stream *s, struct sl_str text)
+{
+	s->res_bytes += text.len;
+	return sl_buf_append_str(&s->conn->sock.out, text);
+}
+
+static int write_end(struct sl_stream *s)
 {
 	if (s->down_body != SL_BODY_CHUNKED)
 		return 0;
 	return sl_h1_write_chunk_end(&s->conn->sock.out, &s->res_trailers);
 }
 
-int sl_down_write_interim(struct sl_stream *s, const struct sl_response *res)
+static int write_interim(struct sl_stream *s, const struct sl_response *res)
 {
 	struct sl_h1_response_opts opts = {.client_version = s->req.version};
 
@@ -288,3 +298,41 @@ int sl_down_write_interim(struct sl_stream *s, const struct sl_response *res)
 		return 0;
 	return sl_h1_write_response(&s->conn->sock.out, res, &opts);
 }
+
+static bool full(const struct sl_stream *s)
+{
+	return sl_sock_out_full(&s->conn->sock);
+}
+
+static void abort_stream(struct sl_stream *s, enum sl_end_reason end)
+{
+	sl_conn_kill(s->conn, end);
+}
+
+static int detach(struct sl_stream *s)
+{
+	struct sl_conn *c = s->conn;
+	struct sl_upconn *up = s->attempt.up;
+	int r = write_head(s);
+
+	if (r)
+		return r;
+	s->attempt.up = NULL;
+	sl_timer_cancel(&s->timer);
+	sl_timer_cancel(&s->attempt.timer);
+	c->tunnel_of = sl_take(c->stream);
+	sl_tunnel_begin(c, up);
+	return 0;
+}
+
+const struct sl_down_ops sl_down_h1 = {
+	.read_body = read_body,
+	.write_interim = write_interim,
+	.write_head = write_head,
+	.write_body = write_body,
+	.write_text = write_text,
+	.write_end = write_end,
+	.full = full,
+	.abort = abort_stream,
+	.detach = detach,
+};

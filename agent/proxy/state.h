@@ -8,9 +8,12 @@
  *   attempt   one try of a stream at an endpoint, over one upconn
  *   upconn    a connection to an endpoint: of an attempt, of a tunnel, or idle in the pool
  *
- * Who drives: callbacks of watches and timers only note what happened and queue the conn's task.
- * The task (sl_conn_run) does all the work of a conn, its stream and its upconn at the end of the
- * round. So nothing is re-entered, and nothing is freed under a caller's feet.
+ * A stream knows no protocol. Towards the client it speaks through struct sl_down_ops, towards the
+ * endpoint through struct sl_up_ops; each codec has one of either, and any two go together.
+ *
+ * Who drives: callbacks of watches and timers only note what happened and queue a task, which does
+ * the work at the end of the round. So nothing is re-entered, and nothing is freed under a caller's
+ * feet. In HTTP/1 the conn's task does all the work of the conn, its stream and its upconn.
  */
 #include "base/cleanup.h"
 #include "base/list.h"
@@ -23,11 +26,17 @@
 
 struct sl_conn;
 struct sl_stream;
+struct sl_upconn;
 
 /* A snapshot with a count that only this worker touches: requests must not share a cache line. */
 struct sl_config {
 	struct sl_snapshot *snap;
 	unsigned refs;
+};
+
+/* The Pod that calls, borrowed from the snapshot. */
+struct sl_client {
+	struct sl_str namespace, name;
 };
 
 struct sl_listener {
@@ -78,7 +87,7 @@ struct sl_upconn {
 	struct sl_pooled pooled; /* its watch is the sock's */
 	struct sl_sock sock;
 	struct sl_proxy *proxy;
-	struct sl_conn *conn;			 /* whose task runs on events; NULL in the pool */
+	struct sl_task *wakes;			 /* runs on events, borrowed; NULL in the pool */
 	bool reused;				 /* has served an exchange before this one */
 	bool served;				 /* has served an exchange */
 	bool counted_connect;			 /* in metrics */
@@ -86,17 +95,65 @@ struct sl_upconn {
 };
 
 /* A connection to an endpoint from the client's network namespace; connect(2) may still be under
- * way. reuse: one from the pool will do. Returns 0 or -errno. */
-int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse,
-		   struct sl_upconn **ret);
+ * way. Its events queue wakes. reuse: one from the pool will do. Returns 0 or -errno. */
+int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, bool reuse,
+		   struct sl_task *wakes, struct sl_upconn **ret);
 /* Idle and clean: into the pool. */
 void sl_upconn_give(struct sl_upconn *u);
 /* Bring the byte counters up to date. */
 void sl_upconn_count(struct sl_upconn *u);
 /* Accepts NULL. */
 void sl_upconn_close(struct sl_upconn *u, bool reset);
-/* From now on events queue that conn's task. */
-void sl_upconn_bind(struct sl_upconn *u, struct sl_conn *conn);
+/* From now on events queue that task. */
+void sl_upconn_bind(struct sl_upconn *u, struct sl_task *wakes);
+
+/* ---- codecs ---- */
+
+/* Takes the first n bytes of from, a part of the request's body. Returns 0 or -errno. */
+typedef int (*sl_body_fn)(struct sl_stream *s, struct sl_buf *from, size_t n);
+
+/* The client's side of a stream. Those that return int: 0, -ENOMEM, or -EINVAL for what the
+ * protocol cannot carry. */
+struct sl_down_ops {
+	/* Give the request's body that has come to fn (NULL: throw it away), and set
+	 * s->req_body.done behind its end. Returns true on progress; a malformed body, and a client
+	 * that ended in the middle of it, end the stream. */
+	bool (*read_body)(struct sl_stream *s, sl_body_fn fn);
+	/* Any number of interim responses, then s->res as the final head. */
+	int (*write_interim)(struct sl_stream *s, const struct sl_response *res);
+	int (*write_head)(struct sl_stream *s);
+	/* Takes the first n bytes of from. */
+	int (*write_body)(struct sl_stream *s, struct sl_buf *from, size_t n);
+	/* The same for text of the agent's own. */
+	int (*write_text)(struct sl_stream *s, struct sl_str text);
+	int (*write_end)(struct sl_stream *s);
+	/* The client takes no more now: stop reading from the endpoint. */
+	bool (*full)(const struct sl_stream *s);
+	/* The answer cannot be finished: let the client see that. State is DONE afterwards. */
+	void (*abort)(struct sl_stream *s, enum sl_end_reason end);
+	/* s->res switches protocols: from here on bytes. Takes s->attempt.up, and s. Returns as
+	 * write_head, and took nothing then. */
+	int (*detach)(struct sl_stream *s);
+};
+extern const struct sl_down_ops sl_down_h1;
+
+/* The endpoint's side of a stream, for s->attempt.up. */
+struct sl_up_ops {
+	/* Connected: the request's head goes out. Returns 0, -ENOMEM, or -EINVAL when the protocol
+	 * cannot carry it. */
+	int (*write_head)(struct sl_stream *s);
+	sl_body_fn write_body;
+	int (*write_end)(struct sl_stream *s);
+	/* It takes no more of the request now (or never, when it broke). */
+	bool (*full)(const struct sl_stream *s);
+	/* Send what is queued. Returns true on progress. */
+	bool (*flush)(struct sl_stream *s);
+	/* Take what came of the answer, see answer.c. Returns true on progress. */
+	bool (*read)(struct sl_stream *s);
+	/* The exchange is over; reusable: both messages went to their ends. */
+	void (*release)(struct sl_stream *s, bool reusable);
+};
+extern const struct sl_up_ops sl_up_h1;
 
 /* ---- stream ---- */
 
@@ -122,9 +179,11 @@ enum sl_stream_state {
 };
 
 struct sl_attempt {
+	const struct sl_up_ops *ops;
 	struct sl_upconn *up;
 	struct sl_addr endpoint;
 	unsigned n_tries;
+	bool head_queued; /* the request's head is in the endpoint's queue */
 	bool retried_stale;
 	uint64_t started_ns, first_byte_ns;
 	struct sl_timer timer; /* backendRequest */
@@ -134,11 +193,14 @@ struct sl_attempt {
 struct sl_stream {
 	struct sl_list node; /* in the free list */
 	struct sl_conn *conn;
+	const struct sl_down_ops *down;
+	struct sl_task *wakes; /* runs sl_stream_step(), borrowed */
 	enum sl_stream_state state;
 	enum sl_end_reason end;
 	struct sl_arena arena;
-	struct sl_config *config; /* rule and filters live there */
+	struct sl_config *config; /* what is borrowed below and in rule lives there */
 	const struct sl_frontend *frontend;
+	struct sl_client client;
 	const struct sl_rule *rule; /* NULL: not governed, or none matched */
 	const struct sl_backend *backend;
 	struct sl_str upstream_key;
@@ -164,6 +226,7 @@ struct sl_stream {
 
 /* A request head was parsed into s->req: route it and begin. */
 void sl_stream_begin(struct sl_stream *s);
+void sl_stream_wake(struct sl_stream *s);
 /* Do what can be done now; sets state DONE at the end. Returns true when it made progress. */
 bool sl_stream_step(struct sl_stream *s);
 /* Answer it ourselves, unless the head went out already: then cut the connection. */
@@ -181,7 +244,8 @@ void sl_stream_limit(struct sl_stream *s, enum sl_limit limit, uint16_t status,
 void sl_stream_end(struct sl_stream *s);
 /* Free one that never became a request. */
 void sl_stream_free(struct sl_stream *s);
-struct sl_stream *sl_stream_new(struct sl_conn *conn);
+struct sl_stream *sl_stream_new(struct sl_conn *conn, const struct sl_down_ops *down,
+				struct sl_task *wakes);
 void sl_stream_move(struct sl_stream *s, enum sl_stream_state to);
 
 /* attempt.c: choose an endpoint of s->upstream_key and connect. Answers by itself when it cannot.
@@ -193,6 +257,15 @@ void sl_attempt_lost(struct sl_stream *s);
 /* Let the connection go: into the pool if it is clean, else closed. */
 void sl_attempt_release(struct sl_stream *s);
 
+/* answer.c: what came from the endpoint, whatever it was written in. Each may end the stream. */
+/* s->res is a head. */
+void sl_answer_head(struct sl_stream *s);
+/* Its body and trailers went to the client. */
+void sl_answer_end(struct sl_stream *s);
+/* It is not valid. */
+void sl_answer_bad(struct sl_stream *s);
+void sl_answer_first_byte(struct sl_stream *s);
+
 /* ---- conn ---- */
 
 enum sl_conn_state {
@@ -201,11 +274,6 @@ enum sl_conn_state {
 	SL_CONN_TUNNEL,
 	SL_CONN_CLOSING, /* the last bytes go out, then a FIN, then what comes in is thrown away */
 	SL_CONN_DEAD,
-};
-
-/* The Pod that calls, borrowed from the snapshot. */
-struct sl_client {
-	struct sl_str namespace, name;
 };
 
 struct sl_conn {
@@ -261,25 +329,11 @@ void sl_conn_move(struct sl_conn *c, enum sl_conn_state to);
 bool sl_conn_detect(struct sl_conn *c);
 /* The Service's servers wait for the client to speak: seen, so nothing needs to be dialled ahead.
  */
-void sl_detect_learn(struct sl_conn *c);
+void sl_detect_learn(struct sl_proxy *p, const struct sl_frontend *frontend);
 void sl_detect_forget(struct sl_proxy *p);
 
-/* down_h1.c: the client's side of HTTP/1. */
-bool sl_down_step(struct sl_conn *c);
-/* Take request body that has come, give it to fn (NULL: throw it away), which takes the first n
- * bytes of from. Returns true on progress; a malformed body ends the stream. */
-bool sl_down_read_body(struct sl_stream *s,
-		       int (*fn)(struct sl_stream *s, struct sl_buf *from, size_t n));
-int sl_down_write_head(struct sl_stream *s);
-/* Takes the first n bytes of from. */
-int sl_down_write_body(struct sl_stream *s, struct sl_buf *from, size_t n);
-int sl_down_write_end(struct sl_stream *s);
-int sl_down_write_interim(struct sl_stream *s, const struct sl_response *res);
-
-/* up_h1.c: the endpoint's side of HTTP/1. */
-int sl_up_write_head(struct sl_stream *s);
-bool sl_up_write_body(struct sl_stream *s);
-bool sl_up_read(struct sl_stream *s);
+/* down_h1.c: state HTTP1. */
+bool sl_down_h1_step(struct sl_conn *c);
 
 /* tunnel.c */
 void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up);

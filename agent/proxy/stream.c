@@ -2,7 +2,6 @@
 #include <assert.h>
 #include <errno.h>
 #include "base/alloc.h"
-#include "http/h1_write.h"
 #include "http/uri.h"
 #include "proxy/state.h"
 
@@ -24,12 +23,17 @@ void sl_stream_move(struct sl_stream *s, enum sl_stream_state to)
 	s->state = to;
 }
 
+void sl_stream_wake(struct sl_stream *s)
+{
+	sl_task_queue(s->conn->proxy->loop, s->wakes);
+}
+
 static void on_request_timeout(struct sl_timer *t)
 {
 	struct sl_stream *s = sl_container_of(t, struct sl_stream, timer);
 
 	s->request_expired = true;
-	sl_conn_wake(s->conn);
+	sl_stream_wake(s);
 }
 
 static void on_connect_timeout(struct sl_timer *t)
@@ -37,7 +41,7 @@ static void on_connect_timeout(struct sl_timer *t)
 	struct sl_stream *s = sl_container_of(t, struct sl_stream, attempt.connect_timer);
 
 	s->connect_expired = true;
-	sl_conn_wake(s->conn);
+	sl_stream_wake(s);
 }
 
 static void on_attempt_timeout(struct sl_timer *t)
@@ -45,10 +49,11 @@ static void on_attempt_timeout(struct sl_timer *t)
 	struct sl_stream *s = sl_container_of(t, struct sl_stream, attempt.timer);
 
 	s->attempt_expired = true;
-	sl_conn_wake(s->conn);
+	sl_stream_wake(s);
 }
 
-struct sl_stream *sl_stream_new(struct sl_conn *conn)
+struct sl_stream *sl_stream_new(struct sl_conn *conn, const struct sl_down_ops *down,
+				struct sl_task *wakes)
 {
 	struct sl_proxy *p = conn->proxy;
 	struct sl_arena arena = SL_ARENA_INIT(ARENA_BYTES);
@@ -68,6 +73,8 @@ struct sl_stream *sl_stream_new(struct sl_conn *conn)
 	s->arena = arena;
 	sl_list_init(&s->node);
 	s->conn = conn;
+	s->down = down;
+	s->wakes = wakes;
 	s->config = sl_config_ref(p->config);
 	s->started_ns = sl_loop_now(p->loop);
 	s->timer = SL_TIMER_INIT(on_request_timeout);
@@ -106,8 +113,8 @@ static void write_log(const struct sl_stream *s, uint64_t now)
 	char client[SL_ADDR_TEXT], endpoint[SL_ADDR_TEXT];
 	struct sl_access_record r = {
 		.start_ns = s->started_ns,
-		.source_namespace = c->client.namespace,
-		.source_pod = c->client.name,
+		.source_namespace = s->client.namespace,
+		.source_pod = s->client.name,
 		.client = sl_str_from(sl_addr_format(&c->peer, client)),
 		.service = s->frontend ? s->frontend->key : SL_STR_NULL,
 		.protocol = protocol_name(s),
@@ -201,12 +208,12 @@ static void send_own(struct sl_stream *s)
 
 	/* What of the request is here already is read, so that the connection can go on. */
 	if (s->end != SL_END_CLIENT_INVALID && s->end != SL_END_CLIENT_TIMEOUT)
-		(void)sl_down_read_body(s, NULL); /* its success shows in req_body.done */
+		(void)s->down->read_body(s, NULL); /* its success shows in req_body.done */
 	if (!s->req_body.done)
 		s->close_after = true;
-	s->res_bytes += body.len;
-	if (sl_down_write_head(s) || sl_buf_append_str(&s->conn->sock.out, body)) {
-		sl_conn_kill(s->conn, SL_END_INTERNAL);
+	if (s->down->write_head(s) || (body.len && s->down->write_text(s, body)) ||
+	    s->down->write_end(s)) {
+		s->down->abort(s, SL_END_INTERNAL);
 		return;
 	}
 	sl_stream_move(s, SL_STREAM_DONE);
@@ -237,7 +244,7 @@ void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason en
 
 	if (s->state == SL_STREAM_RESPONDING || s->state >= SL_STREAM_LOCAL) {
 		/* The head is out, or this is the second failure: all that is left is to cut. */
-		sl_conn_kill(s->conn, end);
+		s->down->abort(s, end);
 		return;
 	}
 	s->end = end;
@@ -246,7 +253,7 @@ void sl_stream_reply(struct sl_stream *s, uint16_t status, enum sl_end_reason en
 	*res = (struct sl_response){.status = status, .version = 11, .has_length = true};
 	if (write_own_body(s) || sl_headers_append(&res->headers, &s->arena, SL_STR("content-type"),
 						   SL_STR("text/plain; charset=utf-8"))) {
-		sl_conn_kill(s->conn, SL_END_INTERNAL);
+		s->down->abort(s, SL_END_INTERNAL);
 		return;
 	}
 	res->content_length = s->own_body.len;

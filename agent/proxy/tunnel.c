@@ -30,7 +30,7 @@ void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up)
 {
 	become_tunnel(c);
 	c->up = up;
-	sl_upconn_bind(up, c);
+	sl_upconn_bind(up, &c->task);
 	start_clock(c);
 }
 
@@ -51,7 +51,7 @@ static int dial(struct sl_conn *c, struct sl_upconn **ret)
 			return r;
 		c->n_dials++;
 		c->dialled = e->addr;
-		r = sl_upconn_open(c, &e->addr, false, ret);
+		r = sl_upconn_open(c->source, &e->addr, false, &c->task, ret);
 		if (!r)
 			return 0;
 	}

@@ -11,8 +11,8 @@ static void on_event(struct sl_watch *w, uint32_t events)
 	struct sl_upconn *u = sl_container_of(w, struct sl_upconn, pooled.watch);
 
 	sl_sock_event(&u->sock, events);
-	if (u->conn)
-		sl_conn_wake(u->conn);
+	if (u->wakes)
+		sl_task_queue(u->proxy->loop, u->wakes);
 }
 
 static void destroy(struct sl_pooled *c)
@@ -39,30 +39,31 @@ void sl_upconn_close(struct sl_upconn *u, bool reset)
 	if (!u)
 		return;
 	sl_upconn_count(u);
-	if (u->conn)
+	if (u->wakes)
 		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, -1);
 	sl_sock_close(&u->sock, reset);
 	free(u);
 }
 
-void sl_upconn_bind(struct sl_upconn *u, struct sl_conn *conn)
+void sl_upconn_bind(struct sl_upconn *u, struct sl_task *wakes)
 {
-	if (!u->conn)
+	if (!u->wakes)
 		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, 1);
-	u->conn = conn;
+	u->wakes = wakes;
 	u->pooled.watch.fn = on_event;
 }
 
 /* In the client's namespace, marked as ours so that the connect hook leaves it alone. */
-static int connect_socket(struct sl_conn *conn, const struct sl_addr *endpoint, bool *ret_pending)
+static int connect_socket(struct sl_proxy_source *src, const struct sl_addr *endpoint,
+			  bool *ret_pending)
 {
-	struct sl_proxy *p = conn->proxy;
+	struct sl_proxy *p = src->proxy;
 	struct sockaddr_storage ss;
 	socklen_t len = sl_addr_to_sockaddr(endpoint, &ss);
 	_cleanup_(sl_closep) int fd = -1;
 	int r;
 
-	fd = sl_source_socket(conn->source->source, ss.ss_family, SOCK_STREAM, 0);
+	fd = sl_source_socket(src->source, ss.ss_family, SOCK_STREAM, 0);
 	if (fd < 0)
 		return fd;
 	r = p->host.own(p->host.arg, fd);
@@ -76,9 +77,10 @@ static int connect_socket(struct sl_conn *conn, const struct sl_addr *endpoint, 
 	return sl_take_fd(&fd);
 }
 
-static int connect_new(struct sl_conn *conn, const struct sl_addr *endpoint, struct sl_upconn **ret)
+static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoint,
+		       struct sl_upconn **ret)
 {
-	struct sl_proxy *p = conn->proxy;
+	struct sl_proxy *p = src->proxy;
 	_cleanup_(sl_freep) struct sl_upconn *u = sl_new(struct sl_upconn);
 	_cleanup_(sl_closep) int fd = -1;
 	bool pending = false;
@@ -86,7 +88,7 @@ static int connect_new(struct sl_conn *conn, const struct sl_addr *endpoint, str
 
 	if (!u)
 		return -ENOMEM;
-	fd = connect_socket(conn, endpoint, &pending);
+	fd = connect_socket(src, endpoint, &pending);
 	if (fd < 0)
 		return fd;
 	u->pooled.watch = SL_WATCH_INIT;
@@ -100,7 +102,7 @@ static int connect_new(struct sl_conn *conn, const struct sl_addr *endpoint, str
 	}
 	u->sock.can_read = false; /* an edge will say */
 	u->proxy = p;
-	u->pooled.source = conn->source->source->cookie;
+	u->pooled.source = src->cookie;
 	u->pooled.endpoint = *endpoint;
 	u->pooled.destroy = destroy;
 	sl_list_init(&u->pooled.by_key);
@@ -109,16 +111,16 @@ static int connect_new(struct sl_conn *conn, const struct sl_addr *endpoint, str
 	return 0;
 }
 
-int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool reuse,
-		   struct sl_upconn **ret)
+int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, bool reuse,
+		   struct sl_task *wakes, struct sl_upconn **ret)
 {
-	struct sl_proxy *p = conn->proxy;
+	struct sl_proxy *p = src->proxy;
 	struct sl_pooled *c = NULL;
 	struct sl_upconn *u;
 	int r;
 
 	if (reuse)
-		c = sl_pool_take(p->pool, conn->source->source->cookie, endpoint);
+		c = sl_pool_take(p->pool, src->cookie, endpoint);
 	if (c) {
 		u = sl_container_of(c, struct sl_upconn, pooled);
 		/* One that was dialled to hear whether the server speaks first has proved nothing.
@@ -128,13 +130,13 @@ int sl_upconn_open(struct sl_conn *conn, const struct sl_addr *endpoint, bool re
 		u->counted_sent = u->counted_received = 0;
 		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_REUSED);
 	} else {
-		r = connect_new(conn, endpoint, &u);
+		r = connect_new(src, endpoint, &u);
 		if (r)
 			return r;
 		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_MISSED);
 	}
 	sl_metrics_gauge_set(p->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(p->pool));
-	sl_upconn_bind(u, conn);
+	sl_upconn_bind(u, wakes);
 	*ret = u;
 	return 0;
 }
@@ -156,7 +158,7 @@ void sl_upconn_give(struct sl_upconn *u)
 	sl_buf_release(&u->sock.in);
 	sl_buf_release(&u->sock.out);
 	sl_upconn_count(u);
-	u->conn = NULL;
+	u->wakes = NULL;
 	sl_metrics_gauge_add(p->metrics, SL_GAUGE_POOL_LEASED, -1);
 	sl_pool_give(p->pool, &u->pooled);
 	sl_metrics_gauge_set(p->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(p->pool));
