@@ -6,21 +6,52 @@
 #include <sys/random.h>
 #include <time.h>
 
-static unsigned char lower(char c)
+static inline uint64_t load8(const char *p)
 {
-	return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : (unsigned char)c;
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+/* Of 1 to 7 bytes; each is in it, some twice. */
+static inline uint64_t load_short(const char *p, size_t n)
+{
+	const unsigned char *s = (const unsigned char *)p;
+	uint32_t first, last;
+
+	if (n < 4)
+		return s[0] | (uint32_t)s[n / 2] << 8 | (uint32_t)s[n - 1] << 16;
+	memcpy(&first, p, sizeof(first));
+	memcpy(&last, p + n - sizeof(last), sizeof(last));
+	return (uint64_t)first << 32 | last;
+}
+
+/* Eight bytes with capital ASCII letters made small. Bit 7 of a sum tells whether the low seven bits
+ * of its byte reach 'A', or pass 'Z'; no sum carries into the next byte. */
+static inline uint64_t fold(uint64_t w)
+{
+	const uint64_t ones = 0x0101010101010101ULL, high = ones << 7;
+	uint64_t low = w & ~high;
+	uint64_t from_a = low + ones * (0x80 - 'A'), past_z = low + ones * (0x7f - 'Z');
+
+	return w | (from_a & ~past_z & ~w & high) >> 2;
 }
 
 /* Not strncasecmp(3): it stops at a NUL byte, and asks the locale. */
 bool sl_str_ieq(struct sl_str a, struct sl_str b)
 {
-	if (a.len != b.len)
+	size_t n = a.len;
+
+	if (n != b.len)
 		return false;
-	for (size_t i = 0; i < a.len; i++) {
-		if (lower(a.ptr[i]) != lower(b.ptr[i]))
+	if (n < 8)
+		return !n || fold(load_short(a.ptr, n)) == fold(load_short(b.ptr, n));
+	for (size_t i = 0; i + 8 < n; i += 8) {
+		if (fold(load8(a.ptr + i)) != fold(load8(b.ptr + i)))
 			return false;
 	}
-	return true;
+	return fold(load8(a.ptr + n - 8)) == fold(load8(b.ptr + n - 8));
 }
 
 int sl_str_cmp(struct sl_str a, struct sl_str b)
@@ -53,9 +84,8 @@ int sl_str_to_u64(struct sl_str s, uint64_t max, uint64_t *ret)
 
 		if (d > 9)
 			return -EINVAL;
-		if (v > (max - d) / 10 || d > max)
+		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, d, &v) || v > max)
 			return -ERANGE;
-		v = v * 10 + d;
 	}
 	*ret = v;
 	return 0;
@@ -84,22 +114,23 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-/* A multiply-and-fold hash: eight bytes a step, keyed by two random words. */
+/* A multiply-and-fold hash: sixteen bytes a step, keyed by two random words. */
 uint64_t sl_hash_bytes(const void *p, size_t len)
 {
-	const unsigned char *s = p;
-	uint64_t h, w;
+	const char *s = p;
+	uint64_t h, a = 0, b = 0;
 	size_t n = len;
 
 	pthread_once(&seed_once, make_seed);
 	h = seed[0] ^ len;
-	for (; n >= 8; n -= 8, s += 8) {
-		memcpy(&w, s, 8);
-		h = mix(h ^ w, seed[1] | 1);
+	for (; n > 16; n -= 16, s += 16)
+		h = mix(load8(s) ^ seed[1], load8(s + 8) ^ h);
+	if (n >= 8) {
+		a = load8(s);
+		b = load8(s + n - 8);
+	} else if (n) {
+		a = load_short(s, n);
 	}
-	w = 0;
-	if (n)
-		memcpy(&w, s, n);
-	h = mix(h ^ w, 0x9e3779b97f4a7c15ULL ^ seed[1]);
-	return mix(h, 0xd6e8feb86659fd93ULL);
+	h = mix(a ^ seed[1], b ^ h);
+	return mix(h ^ len, 0x9e3779b97f4a7c15ULL);
 }

@@ -60,6 +60,32 @@ Test(str, case_is_folded_for_ascii_letters_only)
 	cr_assert_not(sl_str_ieq(SL_STR("\x01"), SL_STR("!")));
 }
 
+Test(str, case_is_folded_for_each_byte_and_length)
+{
+	char a[40], b[40];
+
+	memset(a, 'x', sizeof(a));
+	memset(b, 'X', sizeof(b));
+	for (size_t len = 1; len <= sizeof(a); len++) {
+		cr_assert(sl_str_ieq((struct sl_str){a, len}, (struct sl_str){b, len}));
+		for (size_t at = 0; at < len; at++) {
+			for (unsigned c = 0; c < 0x10000; c += 1 + (len > 3) * 30) {
+				char one = (char)(c >> 8), other = (char)c;
+				bool letter = (one | 0x20) >= 'a' && (one | 0x20) <= 'z';
+				bool same = one == other || (letter && (one ^ other) == 0x20);
+
+				a[at] = one;
+				b[at] = other;
+				cr_assert_eq(sl_str_ieq((struct sl_str){a, len},
+							(struct sl_str){b, len}),
+					     same, "%#x at %zu of %zu", c, at, len);
+			}
+			a[at] = 'x';
+			b[at] = 'X';
+		}
+	}
+}
+
 Test(str, a_nul_byte_does_not_end_a_comparison)
 {
 	cr_assert_not(sl_str_ieq(SL_STR("a\0b"), SL_STR("a\0c")));
@@ -103,13 +129,13 @@ Test(str, prefixes)
 
 Test(str, the_hash_depends_on_every_byte_and_on_the_length)
 {
-	char text[33] = "abcdefghijklmnopqrstuvwxyz012345";
+	char text[65] = "abcdefghijklmnopqrstuvwxyz012345ABCDEFGHIJKLMNOPQRSTUVWXYZ6789+-";
 
-	for (size_t len = 0; len <= 32; len++) {
+	for (size_t len = 0; len <= 64; len++) {
 		uint64_t h = sl_hash_bytes(text, len);
 
 		cr_assert_eq(h, sl_hash_bytes(text, len));
-		if (len < 32)
+		if (len < 64)
 			cr_assert_neq(h, sl_hash_bytes(text, len + 1));
 		for (size_t i = 0; i < len; i++) {
 			text[i] ^= 1;
