@@ -27,8 +27,8 @@ static inline uint64_t load_short(const char *p, size_t n)
 	return (uint64_t)first << 32 | last;
 }
 
-/* Eight bytes with capital ASCII letters made small. Bit 7 of a sum tells whether the low seven bits
- * of its byte reach 'A', or pass 'Z'; no sum carries into the next byte. */
+/* Eight bytes with capital ASCII letters made small. Bit 7 of a sum tells whether the low seven
+ * bits of its byte reach 'A', or pass 'Z'; no sum carries into the next byte. */
 static inline uint64_t fold(uint64_t w)
 {
 	const uint64_t ones = 0x0101010101010101ULL, high = ones << 7;
@@ -84,7 +84,8 @@ int sl_str_to_u64(struct sl_str s, uint64_t max, uint64_t *ret)
 
 		if (d > 9)
 			return -EINVAL;
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, d, &v) || v > max)
+		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, d, &v) ||
+		    v > max)
 			return -ERANGE;
 	}
 	*ret = v;

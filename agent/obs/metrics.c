@@ -29,19 +29,66 @@ void sl_metrics_observe(struct sl_metrics_shard *s, enum sl_histogram h, uint64_
 	observe(&s->histograms[h], duration_ns);
 }
 
-void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_request *request)
+static struct sl_metrics_found look_up(const struct sl_metrics_shard *s,
+				       const struct sl_metrics_request *r)
 {
+	struct sl_metrics_found f = {r->service, r->route, r->rule, r->backend, .code = r->code};
 	char code[12];
-	struct sl_str labels[SL_REQUEST_LABELS] = {
-		[SL_REQUEST_SERVICE] = request->service, [SL_REQUEST_ROUTE] = request->route,
-		[SL_REQUEST_RULE] = request->rule,	 [SL_REQUEST_BACKEND] = request->backend,
-		[SL_REQUEST_CODE] = {.ptr = code},
+	const struct sl_str labels[SL_REQUEST_LABELS] = {
+		[SL_REQUEST_SERVICE] = r->service,
+		[SL_REQUEST_ROUTE] = r->route,
+		[SL_REQUEST_RULE] = r->rule,
+		[SL_REQUEST_BACKEND] = r->backend,
+		[SL_REQUEST_CODE] = {code, (size_t)snprintf(code, sizeof(code), "%u", r->code)},
 	};
 
-	labels[SL_REQUEST_CODE].len = (size_t)snprintf(code, sizeof(code), "%u", request->code);
-	sl_metrics_cell_add(sl_series_values(s->requests, labels), 1);
-	observe((struct sl_histogram_cells *)sl_series_values(s->durations, labels),
-		request->duration_ns);
+	f.requests = sl_series_values(s->requests, labels);
+	f.durations = (struct sl_histogram_cells *)sl_series_values(s->durations, labels);
+	return f;
+}
+
+static inline bool same_text(struct sl_str a, struct sl_str b)
+{
+	return a.ptr == b.ptr && a.len == b.len;
+}
+
+static bool is_of(const struct sl_metrics_found *f, const struct sl_metrics_request *r)
+{
+	return f->requests && f->code == r->code && same_text(f->service, r->service) &&
+	       same_text(f->route, r->route) && same_text(f->rule, r->rule) &&
+	       same_text(f->backend, r->backend);
+}
+
+/* Label sets that share a place put each other out of it. */
+static struct sl_metrics_found *place_of(const struct sl_metrics_request *r)
+{
+	uintptr_t h = (uintptr_t)r->service.ptr ^ (uintptr_t)r->rule.ptr * 3 ^
+		      (uintptr_t)r->backend.ptr * 5 ^ r->code;
+
+	return &r->recent->found[(h * 0x9e3779b97f4a7c15ULL >> 32) % SL_METRICS_RECENT];
+}
+
+/* Perhaps for want of memory only: the next one may get series of its own. */
+static bool is_other(const struct sl_metrics_shard *s, const struct sl_metrics_found *f)
+{
+	return f->requests == sl_series_at(s->requests, 0)->values ||
+	       (uint64_t *)f->durations == sl_series_at(s->durations, 0)->values;
+}
+
+void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_request *request)
+{
+	struct sl_metrics_found *place = request->recent ? place_of(request) : NULL;
+	struct sl_metrics_found f;
+
+	if (place && is_of(place, request)) {
+		f = *place;
+	} else {
+		f = look_up(s, request);
+		if (place && !is_other(s, &f))
+			*place = f;
+	}
+	sl_metrics_cell_add(f.requests, 1);
+	observe(f.durations, request->duration_ns);
 }
 
 /* ---- the control thread's side ---- */

@@ -124,6 +124,21 @@ static inline void sl_metrics_limit(struct sl_metrics_shard *s, enum sl_limit li
 
 void sl_metrics_observe(struct sl_metrics_shard *s, enum sl_histogram h, uint64_t duration_ns);
 
+/*
+ * Series found lately, by the addresses of their labels: a request that has the very same strings
+ * is counted without a look at their text. Its owner vouches that while it exists the text of no
+ * label that it was shown is changed or freed. Empty when zeroed; one shard only.
+ */
+enum { SL_METRICS_RECENT = 32 };
+struct sl_metrics_recent {
+	struct sl_metrics_found {
+		struct sl_str service, route, rule, backend;
+		uint32_t code;
+		uint64_t *requests; /* NULL: free */
+		struct sl_histogram_cells *durations;
+	} found[SL_METRICS_RECENT];
+};
+
 /* One request that was answered; an empty label means that there was none. */
 struct sl_metrics_request {
 	struct sl_str service; /* namespace/name:port */
@@ -132,6 +147,7 @@ struct sl_metrics_request {
 	struct sl_str backend; /* namespace/name:port */
 	uint32_t code;	       /* status; 0: no answer was sent */
 	uint64_t duration_ns;
+	struct sl_metrics_recent *recent; /* NULL: none */
 };
 /* sluice_requests_total and sluice_request_duration_seconds{service,route}. Allocates only when it
  * meets a label set for the first time, up to the limit; strings are copied. */

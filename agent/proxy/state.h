@@ -32,6 +32,7 @@ struct sl_upconn;
 struct sl_config {
 	struct sl_snapshot *snap;
 	unsigned refs;
+	struct sl_metrics_recent recent; /* labels are the snapshot's strings */
 };
 
 /* The Pod that calls, borrowed from the snapshot. */

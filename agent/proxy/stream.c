@@ -149,6 +149,7 @@ static void count(const struct sl_stream *s, uint64_t now)
 		.backend = s->upstream_key,
 		.code = s->res.status,
 		.duration_ns = now - s->started_ns,
+		.recent = &s->config->recent,
 	};
 
 	sl_metrics_request(s->conn->proxy->metrics, &r);

@@ -128,6 +128,89 @@ Test(metrics, shards_are_added_up)
 	cr_assert_eq(sl_metrics_route_requests(metrics, SL_STR("HTTPRoute/shop/car")), 0);
 }
 
+/* Label sets more than it can hold, each met twice, beside a shard that looks each one up. */
+Test(metrics, what_was_found_lately_is_counted_the_same)
+{
+	enum { N = 3 * SL_METRICS_RECENT };
+	static struct sl_metrics_recent recent;
+	char names[N][2][8];
+
+	start(1, 0);
+	for (int again = 0; again < 2; again++) {
+		for (uint32_t i = 0; i < N; i++) {
+			struct sl_metrics_request rq = request("r", 200, 0);
+
+			rq.recent = &recent;
+			(void)snprintf(names[i][0], sizeof(names[i][0]), "s%u", i / 8);
+			(void)snprintf(names[i][1], sizeof(names[i][1]), "b%u", i % 4);
+			rq.service = sl_str_from(names[i / 8 * 8][0]);
+			rq.backend = sl_str_from(names[i % 4][1]);
+			rq.code = i % 8 < 4 ? 200 : 503;
+			sl_metrics_request(sl_metrics_shard(metrics, 0), &rq);
+		}
+	}
+	render();
+	for (uint32_t i = 0; i < N; i++) {
+		char name[128];
+
+		(void)snprintf(name, sizeof(name),
+			       "sluice_requests_total{service=\"s%u\",route=\"r\",rule=\"0\","
+			       "backend=\"b%u\",code=\"%u\"}",
+			       i / 8, i % 4, i % 8 < 4 ? 200 : 503);
+		cr_assert_eq(value(name), 2, "%s", name);
+		(void)snprintf(name, sizeof(name),
+			       "sluice_request_duration_seconds_count{service=\"s%u\",route=\"r\"}",
+			       i / 8);
+		cr_assert_eq(value(name), 16, "%s", name);
+	}
+}
+
+/* A label of the same address and another length is another one; so is none. */
+Test(metrics, what_was_found_lately_is_told_apart_by_every_label)
+{
+	static struct sl_metrics_recent recent;
+	struct sl_metrics_request base = request("r", 200, 0);
+	struct sl_str *const labels[] = {&base.service, &base.route, &base.rule, &base.backend};
+
+	base.recent = &recent;
+	start(1, 0);
+	for (int i = 0; i < 5; i++) {
+		struct sl_str was = i < 4 ? *labels[i] : SL_STR_NULL;
+
+		sl_metrics_request(sl_metrics_shard(metrics, 0), &base);
+		if (i < 4)
+			labels[i]->len--;
+		else
+			base.code = 0;
+		sl_metrics_request(sl_metrics_shard(metrics, 0), &base);
+		if (i < 4)
+			*labels[i] = was;
+	}
+	render();
+	cr_assert_eq(value("sluice_requests_total{service=\"shop/cart:80\",route=\"r\",rule=\"0\","
+			   "backend=\"shop/cart-v2:8080\",code=\"200\"}"),
+		     5);
+}
+
+Test(metrics, series_past_the_limit_are_not_remembered)
+{
+	static struct sl_metrics_recent recent;
+	struct sl_metrics_request rq = request("r", 200, 0);
+
+	rq.recent = &recent;
+	start(1, 1);
+	sl_metrics_request(sl_metrics_shard(metrics, 0), &rq);
+	rq.code = 503;
+	for (int i = 0; i < 3; i++)
+		sl_metrics_request(sl_metrics_shard(metrics, 0), &rq);
+	for (size_t i = 0; i < SL_METRICS_RECENT; i++)
+		cr_assert_neq(recent.found[i].code, 503);
+	render();
+	cr_assert_eq(value("sluice_requests_total{service=\"other\",route=\"other\",rule=\"other\","
+			   "backend=\"other\",code=\"other\"}"),
+		     3);
+}
+
 Test(metrics, requests_differ_by_every_label)
 {
 	struct sl_metrics_request base = request("r", 200, 0);
