@@ -114,6 +114,7 @@ class Lane:
         asked = _ASKED.search(r.target)
         if asked and int(asked[1]) == self.case.index and not self.probing:
             self._send(up, self.case.data)
+            self.said = True
             if self.case.close:
                 self._shut(up.sock)
             return
@@ -130,7 +131,7 @@ class Lane:
     # the client
 
     def start(self, case):
-        self.case, self.probing = case, False
+        self.case, self.probing, self.said = case, False, False
         self.out = Outcome(case)
         self._forget()
         data = case.data
@@ -193,10 +194,12 @@ class Lane:
             self.engine.selector.unregister(self.sock)
             self.ended = True
         if not self.ended:
-            if not self.half and not self.sending and now - self.active > self.engine.quiet:
+            asking = self.engine.question and not self.probing
+            if not self.half and not self.sending and now - self.active > self.engine.quiet and \
+                    (self.said or not asking):
                 self.half = True
                 self._shut(self.sock)
-                if self.engine.question:  # the backend, too, has said all that it will
+                if asking:  # the backend, too, has said all that it will
                     for up in self.upstreams:
                         if not up.closed:
                             self._shut(up.sock)

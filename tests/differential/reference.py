@@ -305,6 +305,8 @@ def _response_head(reader, method):
         if r.status < 200 and (has_te or length):
             raise Invalid("6.1", "interim response with a body")
         r.features.add("length in a response without content")
+    if has_te and not chunked:
+        r.features.add("another transfer coding")
     _persistence(r)
     if never or method == b"HEAD" or r.status == 304 or (method == b"CONNECT" and r.status < 300):
         r.length = length or 0
@@ -316,8 +318,6 @@ def _response_head(reader, method):
     else:
         r.framing = "eof"
         r.keep_alive = False
-        if has_te:
-            r.features.add("another transfer coding")
     return r
 
 

@@ -66,3 +66,9 @@ def test_a_seed_and_an_index_name_a_message(make):
 def test_a_short_run_meets_every_quirk(kind, make):
     met = {c for i in range(600) for c in make("sluice", i).classes}
     assert set(grammar.QUIRKS[kind]) <= met
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_coding_that_may_be_refused_is_noted_without_a_body_too(method):
+    reading = read_responses(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\n", [method], True)
+    assert reading.messages[0].features == {"another transfer coding"}
