@@ -29,13 +29,15 @@ static enum sl_h1_guess guess_target(enum sl_method method, struct sl_str s)
 {
 	if (!s.len)
 		return SL_H1_GUESS_MORE;
+	if (s.ptr[0] == '/')
+		return SL_H1_GUESS_HTTP1;
 	if (method == SL_METHOD_CONNECT) {
 		bool host =
 			sl_char_is(s.ptr[0], SL_CHAR_HOST) || s.ptr[0] == '%' || s.ptr[0] == '[';
 
 		return host ? SL_H1_GUESS_HTTP1 : SL_H1_GUESS_OTHER;
 	}
-	if (s.ptr[0] == '/' || (s.ptr[0] == '*' && method == SL_METHOD_OPTIONS))
+	if (s.ptr[0] == '*' && method == SL_METHOD_OPTIONS)
 		return SL_H1_GUESS_HTTP1;
 	return guess_scheme(s);
 }

@@ -56,7 +56,7 @@ static const struct {
 	{"GET *", SL_STR("GET * HTTP/"), SL_H1_GUESS_HTTP1},
 	{"two spaces", SL_STR("GET  / HTTP/"), SL_H1_GUESS_HTTP1},
 	{"a relative target", SL_STR("GET a HTTP/"), SL_H1_GUESS_HTTP1},
-	{"CONNECT and a path", SL_STR("CONNECT / HTTP/"), SL_H1_GUESS_HTTP1},
+	{"CONNECT and a path", SL_STR("CONNECT /"), SL_H1_GUESS_HTTP1},
 	{"nearly the HTTP/2 preface", SL_STR("PRI * H"), SL_H1_GUESS_MORE},
 	{"HTTP/2 preface cut", SL_STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r"), SL_H1_GUESS_MORE},
 	{"another end of the preface", SL_STR("PRI * HTTP/2.0\r\n\r\nSX"), SL_H1_GUESS_OTHER},
