@@ -94,10 +94,7 @@ static void begin_drain(struct sl_control *c)
 
 static void reload(struct sl_control *c)
 {
-	int r = sl_folder_reload(c->folder);
-
-	if (r)
-		sl_error("cannot load the configuration again: %s", sl_strerror(r));
+	sl_config_reload(c);
 	for (uint32_t i = 0; i < c->n_workers; i++) {
 		if (sl_worker_reopen_log(c->workers[i]))
 			sl_error("out of memory, worker %u keeps its access log", i);
@@ -214,18 +211,6 @@ static int start_workers(struct sl_control *c)
 	return 0;
 }
 
-static int open_folder(struct sl_control *c)
-{
-	const char *dir = c->opts->config_dir;
-	int r = sl_folder_open(c->loop, dir, sl_publish_model, c, &c->folder);
-
-	if (!r && !c->generation)
-		r = -ENOMEM; /* the first load did not compile: said already */
-	if (r)
-		sl_error("cannot load the configuration folder=\"%s\": %s", dir, sl_strerror(r));
-	return r;
-}
-
 static void prune_netns(struct sl_control *c)
 {
 	_cleanup_(sl_freep) uint64_t *cookies = sl_new_n(uint64_t, c->served.n + 1);
@@ -239,7 +224,7 @@ static void prune_netns(struct sl_control *c)
 	(void)sl_datapath_netns_prune(c->datapath, cookies, n); /* as above */
 }
 
-static int watch_netns(struct sl_control *c)
+int sl_control_watch_netns(struct sl_control *c)
 {
 	struct sl_netns_opts opts = {
 		.dirs = c->opts->netns_dirs,
@@ -255,27 +240,10 @@ static int watch_netns(struct sl_control *c)
 	return 0;
 }
 
-/* Cheap mistakes are found before the kernel is touched. */
-static int check_folder(const char *dir)
-{
-	struct stat st;
-
-	if (stat(dir, &st)) {
-		sl_error("cannot load the configuration folder=\"%s\": %s", dir,
-			 sl_strerror(errno));
-		return -errno;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		sl_error("cannot load the configuration folder=\"%s\": not a folder", dir);
-		return -ENOTDIR;
-	}
-	return 0;
-}
-
 static int start(struct sl_control *c)
 {
 	struct sl_metrics_opts metrics = {.n_workers = c->opts->n_workers};
-	int r = check_folder(c->opts->config_dir);
+	int r = sl_config_check(c);
 
 	if (!r)
 		r = sl_loop_new(&c->loop);
@@ -298,9 +266,9 @@ static int start(struct sl_control *c)
 			"apart");
 	r = start_workers(c);
 	if (!r)
-		r = open_folder(c);
-	if (!r)
-		r = watch_netns(c);
+		r = sl_config_open(c);
+	if (!r && c->generation)
+		r = sl_control_watch_netns(c);
 	if (!r)
 		sl_timer_arm(c->loop, &c->beat, sl_loop_now(c->loop));
 	return r;
@@ -312,7 +280,7 @@ static void stop(struct sl_control *c)
 	sl_timer_cancel(&c->drain);
 	c->draining = true;
 	c->netns = sl_netns_watch_close(c->netns);
-	c->folder = sl_folder_close(c->folder);
+	sl_config_close(c);
 	for (uint32_t i = 0; i < c->n_workers; i++)
 		sl_worker_stop(c->workers[i]);
 	for (uint32_t i = 0; i < c->n_workers; i++)
@@ -359,11 +327,13 @@ int sl_control_run(const struct sl_options *opts)
 	raise_descriptor_limit();
 	r = start(&c);
 	if (!r) {
-		sl_info("ready version=%s workers=%u folder=\"%s\"", SL_VERSION, c.n_workers,
-			opts->config_dir);
+		sl_info("ready version=%s workers=%u source=\"%s\"", SL_VERSION, c.n_workers,
+			sl_config_name(&c));
 		r = sl_loop_run(c.loop);
 		if (r)
 			sl_error("the control loop stopped: %s", sl_strerror(r));
+		else
+			r = c.error;
 	}
 	stop(&c);
 	return r ? 1 : 0;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,9 +11,16 @@
 
 static const char help[] =
 	"Usage: sluiced --config DIR [OPTION]...\n"
-	"Enforce the HTTPRoutes of a folder of YAML files on the sockets of this host.\n"
+	"       sluiced --kubernetes [OPTION]...\n"
+	"Enforce routes, from a folder of YAML files or a cluster, on the sockets of this host.\n"
 	"\n"
 	"  -c, --config DIR           folder of YAML files, watched for changes\n"
+	"      --kubernetes           take them from the Kubernetes API, as this Pod's service\n"
+	"                             account\n"
+	"      --kubeconfig FILE      the same, as FILE says; implies --kubernetes\n"
+	"      --context NAME         context of the kubeconfig (default: its current one)\n"
+	"      --node NAME            this node's name: other nodes' Pods are not asked for\n"
+	"                             (default: $NODE_NAME)\n"
 	"      --cgroup PATH          cgroup2 directory whose processes are steered\n"
 	"                             (default: the cgroup2 mount)\n"
 	"      --bpffs DIR            where programs and maps are pinned\n"
@@ -22,7 +30,8 @@ static const char help[] =
 	"      --no-host-netns        leave sockets of the agent's own namespace alone\n"
 	"      --workers N            worker threads (default: one per core)\n"
 	"      --vip-provider WHO     who serves Service addresses without the agent:\n"
-	"                             self (default; the connect hook) or other (kube-proxy)\n"
+	"                             self (the connect hook; default with --config) or\n"
+	"                             other (kube-proxy; default with --kubernetes)\n"
 	"      --failure-policy P     open (default) or closed: new connections while the\n"
 	"                             agent cannot take them\n"
 	"      --heartbeat-limit MS   after this silence the agent counts as stuck (2000)\n"
@@ -46,7 +55,11 @@ static const char help[] =
 	"Limits (bytes, counts or milliseconds):\n";
 
 enum {
-	OPT_CGROUP = 256,
+	OPT_KUBERNETES = 256,
+	OPT_KUBECONFIG,
+	OPT_CONTEXT,
+	OPT_NODE,
+	OPT_CGROUP,
 	OPT_BPFFS,
 	OPT_NETNS_DIR,
 	OPT_NO_HOST_NETNS,
@@ -68,6 +81,10 @@ enum {
 
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
+	{"kubernetes", no_argument, NULL, OPT_KUBERNETES},
+	{"kubeconfig", required_argument, NULL, OPT_KUBECONFIG},
+	{"context", required_argument, NULL, OPT_CONTEXT},
+	{"node", required_argument, NULL, OPT_NODE},
 	{"cgroup", required_argument, NULL, OPT_CGROUP},
 	{"bpffs", required_argument, NULL, OPT_BPFFS},
 	{"netns-dir", required_argument, NULL, OPT_NETNS_DIR},
@@ -144,6 +161,7 @@ static int take_choice(struct sl_options *o, int c, const char *v)
 		if (i < 0)
 			return wrong("vip-provider", v, "self or other");
 		o->provider = i ? SL_VIP_SELF : SL_VIP_OTHER;
+		o->has_provider = true;
 		return 0;
 	case OPT_FAILURE_POLICY:
 		i = one_of(v, policies);
@@ -169,6 +187,19 @@ static int take(struct sl_options *o, int c, const char *v)
 	switch (c) {
 	case 'c':
 		o->config_dir = v;
+		return 0;
+	case OPT_KUBECONFIG:
+		o->kubeconfig = v;
+		o->kubernetes = true;
+		return 0;
+	case OPT_KUBERNETES:
+		o->kubernetes = true;
+		return 0;
+	case OPT_CONTEXT:
+		o->context = v;
+		return 0;
+	case OPT_NODE:
+		o->node = v;
 		return 0;
 	case OPT_CGROUP:
 		o->cgroup = v;
@@ -237,6 +268,31 @@ static int take(struct sl_options *o, int c, const char *v)
 	}
 }
 
+/* What depends on several options. */
+static int settle(struct sl_options *o)
+{
+	if (!o->config_dir && !o->kubernetes && !o->uninstall && !o->check) {
+		fprintf(stderr,
+			"sluiced: --config DIR or --kubernetes is needed; see sluiced --help\n");
+		return SL_OPTIONS_USAGE;
+	}
+	if (o->config_dir && o->kubernetes) {
+		fprintf(stderr, "sluiced: --config and --kubernetes are two sources: choose one\n");
+		return SL_OPTIONS_USAGE;
+	}
+	if (o->context && !o->kubeconfig) {
+		fprintf(stderr, "sluiced: --context is one of a --kubeconfig\n");
+		return SL_OPTIONS_USAGE;
+	}
+	if (o->kubernetes && !o->node)
+		o->node = getenv("NODE_NAME");
+	if (!o->has_provider)
+		o->provider = o->kubernetes ? SL_VIP_OTHER : SL_VIP_SELF;
+	if (!o->n_netns_dirs)
+		o->netns_dirs[o->n_netns_dirs++] = "/run/netns";
+	return 0;
+}
+
 int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -245,7 +301,6 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 		.n_workers = cores < 1		      ? 1
 			     : cores > SL_MAX_WORKERS ? SL_MAX_WORKERS
 						      : (uint32_t)cores,
-		.provider = SL_VIP_SELF,
 		.policy = SL_FAIL_OPEN,
 		.heartbeat_limit_ns = 2 * SL_NS_PER_S,
 		.drain_timeout_ns = 10 * SL_NS_PER_S,
@@ -267,12 +322,8 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 		fprintf(stderr, "sluiced: unexpected argument '%s'\n", argv[optind]);
 		return SL_OPTIONS_USAGE;
 	}
-	if (!o.config_dir && !o.uninstall && !o.check) {
-		fprintf(stderr, "sluiced: --config DIR is needed; see sluiced --help\n");
-		return SL_OPTIONS_USAGE;
-	}
-	if (!o.n_netns_dirs)
-		o.netns_dirs[o.n_netns_dirs++] = "/run/netns";
-	*ret = o;
-	return 0;
+	r = settle(&o);
+	if (!r)
+		*ret = o;
+	return r;
 }

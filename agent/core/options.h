@@ -10,14 +10,19 @@
 enum { SL_MAX_NETNS_DIRS = 16, SL_MAX_WORKERS = 256 };
 
 struct sl_options {
-	const char *config_dir;
-	const char *cgroup; /* NULL: the cgroup2 mount */
-	const char *bpffs;  /* NULL: the default */
+	const char *config_dir; /* NULL: a Kubernetes API server is the source */
+	bool kubernetes;	/* as a Pod's service account, if there is no kubeconfig */
+	const char *kubeconfig; /* NULL: none */
+	const char *context;	/* of the kubeconfig; NULL: its current one */
+	const char *node;	/* whose Pods are told apart; NULL: all */
+	const char *cgroup;	/* NULL: the cgroup2 mount */
+	const char *bpffs;	/* NULL: the default */
 	const char *netns_dirs[SL_MAX_NETNS_DIRS];
 	uint32_t n_netns_dirs;
 	bool host_netns;
 	uint32_t n_workers;
 	enum sl_vip_provider provider;
+	bool has_provider; /* written by the user */
 	enum sl_failure_policy policy;
 	uint64_t heartbeat_limit_ns;
 	uint64_t drain_timeout_ns;

@@ -5,6 +5,7 @@
  * and only then the routes' conditions say that they are accepted.
  */
 #include <errno.h>
+#include <stdio.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -24,10 +25,14 @@ static json_t *problem_json(const struct sl_diag *d)
 
 static void log_problem(const struct sl_diag *d)
 {
-	sl_log(d->severity == SL_SEVERITY_ERROR ? SL_LOG_ERROR : SL_LOG_WARN,
-	       "configuration file=\"%.*s\" line=%u object=\"%.*s\" field=\"%.*s\": %.*s",
-	       SL_STR_ARG(d->file), d->line, SL_STR_ARG(d->object), SL_STR_ARG(d->field),
-	       SL_STR_ARG(d->message));
+	enum sl_log_level level = d->severity == SL_SEVERITY_ERROR ? SL_LOG_ERROR : SL_LOG_WARN;
+	char where[400] = "";
+
+	if (d->file.len)
+		(void)snprintf(where, sizeof(where), "file=\"%.*s\" line=%u ", SL_STR_ARG(d->file),
+			       d->line);
+	sl_log(level, "configuration %sobject=\"%.*s\" field=\"%.*s\": %.*s", where,
+	       SL_STR_ARG(d->object), SL_STR_ARG(d->field), SL_STR_ARG(d->message));
 }
 
 static uint64_t problem_hash(const struct sl_diag *d)
@@ -148,6 +153,16 @@ void sl_publish_close(struct sl_control *c)
 
 /* ---- snapshots ---- */
 
+/* Nobody is steered here before there is a configuration. */
+static void serve(struct sl_control *c)
+{
+	if (c->netns || c->draining)
+		return;
+	c->error = sl_control_watch_netns(c);
+	if (c->error)
+		sl_loop_stop(c->loop);
+}
+
 static void on_published(struct sl_mail *m)
 {
 	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
@@ -163,6 +178,7 @@ static void on_published(struct sl_mail *m)
 	sl_info("configuration in force generation=%llu services=%zu routes_rules=%u errors=%zu",
 		(unsigned long long)c->snap->generation, c->snap->plan.services.n, c->snap->n_rules,
 		c->n_errors);
+	serve(c);
 	if (c->queued && !c->draining) {
 		struct sl_snapshot *snap = sl_take(c->queued);
 		struct sl_compile_report *report = sl_take(c->queued_report);
@@ -199,7 +215,7 @@ void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 }
 
 void sl_publish_model(void *control, const struct sl_model *model,
-		      const struct sl_folder_report *report)
+		      const struct sl_config_report *report)
 {
 	struct sl_control *c = control;
 	struct sl_compile_opts opts = {.failure_policy = c->opts->policy,

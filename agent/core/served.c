@@ -141,8 +141,8 @@ static void on_added(struct sl_mail *m)
 
 	/* It may have gone meanwhile. */
 	if (s && !a->control->draining) {
-		/* All workers have just answered. Without a first beat the kernel would steer nobody
-		 * to them. */
+		/* All workers have just answered. Without a first beat the kernel would steer
+		 * nobody to them. */
 		if (!a->control->last_beat_ns)
 			sl_control_beat(a->control);
 		publish(s);
@@ -309,7 +309,8 @@ void sl_served_wanted(void *control, const struct sl_event *ev)
 	struct sl_control *c = control;
 	uint64_t cookie = ev->netns;
 
-	if (c->draining || sl_map_get(&c->served, SL_KEY(&cookie)))
+	/* Before the first configuration nobody is served: entries are of an agent before. */
+	if (!c->netns || c->draining || sl_map_get(&c->served, SL_KEY(&cookie)))
 		return;
 	/* The caller may have ended by now, or its namespace be one that is not usable: not an
 	 * error. */

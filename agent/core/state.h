@@ -14,6 +14,7 @@
 #include "datapath/datapath.h"
 #include "netns/netns.h"
 #include "source/folder.h"
+#include "source/kube.h"
 #include "status/status.h"
 
 enum { SL_MAX_ADDRESSES = 15, SL_MAX_LISTENERS = SL_MAX_ADDRESSES + 1 };
@@ -41,14 +42,16 @@ struct sl_control {
 	struct sl_worker **workers; /* set before any is started, then constant */
 	uint32_t n_workers;
 	struct sl_netns_watch *netns;
-	struct sl_map served; /* cookie -> struct sl_served */
-	struct sl_folder *folder;
+	struct sl_map served;	  /* cookie -> struct sl_served */
+	struct sl_folder *folder; /* or */
+	struct sl_kube *kube;
+	struct sl_kube_access access; /* of kube */
 	struct sl_status *status;
 	struct sl_admin *admin;
 	struct sl_metrics_http *metrics_http;
 	struct sl_conn_dump *dumps; /* under way: views_conns.c */
 
-	const struct sl_model *model;		 /* the folder's, as it is now */
+	const struct sl_model *model;		 /* the source's, as it is now */
 	struct sl_snapshot *snap;		 /* in force: workers and kernel have it */
 	struct sl_snapshot *publishing, *queued; /* on its way to the workers; next in line */
 	struct sl_compile_report *publishing_report, *queued_report;
@@ -72,15 +75,30 @@ struct sl_control {
 	bool pinging;
 	uint64_t last_beat_ns;
 	bool draining;
+	int error; /* -errno that ends the agent: said already */
 	uint64_t drain_until_ns;
 };
 
 /* control.c: tell the kernel that all workers are alive, when they have all just shown it. */
 void sl_control_beat(struct sl_control *c);
 
+/* config.c: the source of configuration. Cheap mistakes are found before the kernel is touched.
+ * Return 0 or -errno, after saying why. */
+int sl_config_check(struct sl_control *c);
+/* A folder is loaded when this returns; a cluster's first state comes from the loop. */
+int sl_config_open(struct sl_control *c);
+void sl_config_reload(struct sl_control *c);
+void sl_config_close(struct sl_control *c);
+/* For people: the folder, or the API server's URL. */
+const char *sl_config_name(const struct sl_control *c);
+
+/* control.c: begin to serve network namespaces, once, as soon as there is a configuration. Returns
+ * 0 or -errno, after saying why. */
+int sl_control_watch_netns(struct sl_control *c);
+
 /* publish.c: model to snapshot to workers to kernel, and the conditions that follow. */
 void sl_publish_model(void *control, const struct sl_model *model,
-		      const struct sl_folder_report *report);
+		      const struct sl_config_report *report);
 /* Takes both. */
 void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 			 struct sl_compile_report *report);

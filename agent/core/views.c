@@ -47,7 +47,7 @@ static json_t *config_json(const struct sl_control *c)
 	json_t *warnings = json_object_get(c->problems, "warnings");
 
 	return json_pack("{s:I, s:s, s:s, s:I, s:O, s:O}", "generation", (json_int_t)c->generation,
-			 "source", c->opts->config_dir, "loaded_at", c->loaded_at, "objects",
+			 "source", sl_config_name(c), "loaded_at", c->loaded_at, "objects",
 			 (json_int_t)c->n_documents, "errors", errors ? errors : none, "warnings",
 			 warnings ? warnings : none);
 }

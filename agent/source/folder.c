@@ -27,7 +27,7 @@ struct watched {
 struct sl_folder {
 	struct sl_loop *loop;
 	struct sl_store store;
-	sl_folder_fn fn;
+	sl_config_fn fn;
 	void *arg;
 
 	int inotify_fd;
@@ -300,7 +300,7 @@ static int start(struct sl_folder *f, const char *path)
 	return r ? r : load(f, true);
 }
 
-int sl_folder_open(struct sl_loop *loop, const char *path, sl_folder_fn fn, void *arg,
+int sl_folder_open(struct sl_loop *loop, const char *path, sl_config_fn fn, void *arg,
 		   struct sl_folder **ret)
 {
 	struct sl_folder *f = sl_new(struct sl_folder);
@@ -348,7 +348,7 @@ struct sl_folder *sl_folder_close(struct sl_folder *f)
 }
 
 int sl_folder_load(const char *path, struct sl_model **ret_model, struct sl_diags *diags,
-		   struct sl_folder_report *ret)
+		   struct sl_config_report *ret)
 {
 	struct sl_store store;
 	int r = sl_store_init(&store, path);

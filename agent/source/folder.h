@@ -19,24 +19,13 @@
  * Thread: the loop's.
  */
 #include "loop/loop.h"
-#include "resource/diag.h"
-#include "resource/model.h"
+#include "source/report.h"
 
 struct sl_folder;
 
-struct sl_folder_report {
-	/* All problems of all files as they stand, sorted by file and line. */
-	const struct sl_diags *diags;
-	size_t n_files, n_documents;
-};
-
-/* Called in the loop's thread after each load with a whole new state; borrowed during the call. */
-typedef void (*sl_folder_fn)(void *arg, const struct sl_model *model,
-			     const struct sl_folder_report *report);
-
 /* Loads once before returning (fn is called). Returns 0, -ENOENT or -ENOTDIR (no such folder),
  * -errno. */
-int sl_folder_open(struct sl_loop *loop, const char *path, sl_folder_fn fn, void *arg,
+int sl_folder_open(struct sl_loop *loop, const char *path, sl_config_fn fn, void *arg,
 		   struct sl_folder **ret);
 /* Load again now, changed or not (SIGHUP). */
 int sl_folder_reload(struct sl_folder *f);
@@ -44,4 +33,4 @@ struct sl_folder *sl_folder_close(struct sl_folder *f);
 
 /* Once, without watching: for validation offline. *ret_model is the caller's. */
 int sl_folder_load(const char *path, struct sl_model **ret_model, struct sl_diags *diags,
-		   struct sl_folder_report *ret);
+		   struct sl_config_report *ret);

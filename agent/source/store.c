@@ -270,7 +270,7 @@ static int settle(struct sl_store *s)
 		s->model = sl_take(fresh);
 	sl_diags_deinit(&s->diags);
 	collect_diags(s, &s->diags);
-	s->report = (struct sl_folder_report){
+	s->report = (struct sl_config_report){
 		.diags = &s->diags, .n_files = s->files.n, .n_documents = s->n_documents};
 	s->dirty = false;
 	return 0;

@@ -20,7 +20,7 @@ struct sl_store {
 
 	struct sl_model *model; /* of the last load; the same one all the time */
 	struct sl_diags diags;	/* of everything, as it belongs to model */
-	struct sl_folder_report report;
+	struct sl_config_report report;
 
 	struct sl_index index;
 	struct sl_list touched;	 /* files to look at, if nothing else happened */

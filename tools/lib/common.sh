@@ -4,7 +4,7 @@
 # To build the agent: compiler, BPF compiler, libraries.
 BUILD_PACKAGES="build-essential clang llvm meson ninja-build pkg-config git python3
 	bpftool libbpf-dev libelf-dev zlib1g-dev linux-libc-dev
-	libjansson-dev libyaml-dev libpcre2-dev libcriterion-dev"
+	libjansson-dev libyaml-dev libcurl4-openssl-dev libssl-dev libpcre2-dev libcriterion-dev"
 # To show it: network namespaces and a client.
 DEMO_PACKAGES="iproute2 curl procps util-linux"
 # To test it: harness, clients, other proxies to compare with, sanitizers.

@@ -90,7 +90,7 @@ int sl_validate_folder(const char *folder, json_t **ret)
 {
 	_cleanup_(sl_model_freep) struct sl_model *model = NULL;
 	_cleanup_(sl_diags_deinit) struct sl_diags diags = SL_DIAGS_INIT;
-	struct sl_folder_report report;
+	struct sl_config_report report;
 	json_auto_t *answer = NULL;
 	int r = sl_folder_load(folder, &model, &diags, &report);
 

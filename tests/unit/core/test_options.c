@@ -194,3 +194,27 @@ Test(options, totals_are_shared_by_the_workers)
 	sl_limits_per_worker(&o, 3);
 	cr_assert_eq(o.max_conns, 1, "everybody may have one");
 }
+
+Test(options, a_cluster_is_a_source_too)
+{
+	struct sl_options o;
+
+	(void)unsetenv("NODE_NAME");
+	cr_assert_eq(parse("--kubernetes", &o), 0);
+	cr_assert(o.kubernetes);
+	cr_assert_null(o.config_dir);
+	cr_assert_null(o.kubeconfig);
+	cr_assert_null(o.node);
+	cr_assert_eq(o.provider, SL_VIP_OTHER, "kube-proxy is there");
+	cr_assert_eq(parse("--kubeconfig k --context c --node n --vip-provider self", &o), 0);
+	cr_assert(o.kubernetes);
+	cr_assert_str_eq(o.kubeconfig, "k");
+	cr_assert_str_eq(o.context, "c");
+	cr_assert_str_eq(o.node, "n");
+	cr_assert_eq(o.provider, SL_VIP_SELF);
+	(void)setenv("NODE_NAME", "from-the-pod", 1);
+	cr_assert_eq(parse("--kubernetes", &o), 0);
+	cr_assert_str_eq(o.node, "from-the-pod");
+	cr_assert_eq(parse("--kubernetes --config /c", &o), SL_OPTIONS_USAGE);
+	cr_assert_eq(parse("--kubernetes --context c", &o), SL_OPTIONS_USAGE);
+}

@@ -74,18 +74,30 @@ int sl_worker_publish(struct sl_worker *w, struct sl_snapshot *snap, struct sl_a
 	return worker_error;
 }
 
+static char served; /* stands for what watches namespaces */
+static int serve_error;
+
+int sl_control_watch_netns(struct sl_control *c)
+{
+	note("serve");
+	if (!serve_error)
+		c->netns = (struct sl_netns_watch *)&served;
+	return serve_error;
+}
+
 /* ---- the control thread's state ---- */
 
 static struct sl_options opts;
 static struct sl_control control;
 static struct sl_model *model;
 static struct sl_diags diags;
-static struct sl_folder_report report = {.diags = &diags};
+static struct sl_config_report report = {.diags = &diags};
 
 static void set_up(void)
 {
 	control = (struct sl_control){.opts = &opts,
 				      .n_workers = 2,
+				      .netns = (struct sl_netns_watch *)&served,
 				      .status_due = SL_TIMER_INIT(sl_publish_write_status)};
 	control.workers = sl_new_n(struct sl_worker *, 2);
 	cr_assert_not_null(control.workers);
@@ -143,6 +155,32 @@ Test(publish, the_kernel_steers_only_to_workers_that_know)
 	cr_assert_null(control.publishing);
 	cr_assert_eq(control.snap->generation, 1);
 	opts.status_file = NULL;
+}
+
+Test(publish, namespaces_are_served_from_the_first_configuration_on)
+{
+	control.netns = NULL;
+	load();
+	acknowledge();
+	expect("retract worker worker");
+	acknowledge();
+	expect("apply status serve");
+	load();
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+}
+
+Test(publish, an_agent_that_cannot_serve_ends)
+{
+	control.netns = NULL;
+	serve_error = -EPERM;
+	load();
+	acknowledge();
+	acknowledge();
+	cr_assert_eq(control.error, -EPERM);
+	cr_assert_eq(sl_loop_run(control.loop), 0, "it was told to stop");
+	serve_error = 0;
 }
 
 Test(publish, the_status_file_is_not_written_all_the_time)

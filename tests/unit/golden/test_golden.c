@@ -61,7 +61,7 @@ static int compile_folder(const char *path, struct sl_buf *out)
 	_cleanup_(sl_snapshot_unrefp) struct sl_snapshot *snap = NULL;
 	_cleanup_(report_freep) struct sl_compile_report *report = NULL;
 	const struct sl_compile_opts opts = {.failure_policy = SL_FAIL_OPEN, .generation = 1};
-	struct sl_folder_report loaded;
+	struct sl_config_report loaded;
 	int r = sl_folder_load(path, &model, &diags, &loaded);
 
 	if (!r)

@@ -19,7 +19,7 @@ struct folder_case {
 	/* as of the last call */
 	unsigned n_calls;
 	const struct sl_model *model;
-	const struct sl_folder_report *report;
+	const struct sl_config_report *report;
 };
 
 static inline void path_in(const struct folder_case *c, const char *rel, char out[PATH_MAX])
@@ -59,7 +59,7 @@ static inline void case_free(struct folder_case *c)
 /* The model and report are borrowed during the call, but live until the next one as it is: tests
  * look at them in between. */
 static inline void on_load(void *arg, const struct sl_model *model,
-			   const struct sl_folder_report *report)
+			   const struct sl_config_report *report)
 {
 	struct folder_case *c = arg;
 

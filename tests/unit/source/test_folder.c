@@ -680,7 +680,7 @@ Test(folder, lost_events_lead_to_a_full_load)
 Test(folder, it_can_be_loaded_once_without_watching)
 {
 	struct sl_diags diags = SL_DIAGS_INIT;
-	struct sl_folder_report report;
+	struct sl_config_report report;
 	struct sl_model *model = NULL;
 	struct folder_case c;
 
@@ -717,7 +717,7 @@ Test(folder, each_allocation_may_fail_while_loading)
 		   "items: [{metadata: {name: l}, spec: {ports: [{port: 1}]}}]\n");
 	do {
 		struct sl_diags diags = SL_DIAGS_INIT;
-		struct sl_folder_report report;
+		struct sl_config_report report;
 		struct sl_model *model = NULL;
 
 		sl_alloc_fail_after(n++);
@@ -887,7 +887,7 @@ Test(folder, what_is_followed_is_what_a_fresh_load_sees)
 	case_open(&c);
 	for (unsigned step = 1; step <= RANDOM_STEPS; step++) {
 		struct sl_diags diags = SL_DIAGS_INIT;
-		struct sl_folder_report report;
+		struct sl_config_report report;
 		struct sl_model *fresh = NULL;
 		char text[256];
 

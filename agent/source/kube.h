@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * The Kubernetes API as the source of configuration: every kind that counts is listed and watched
+ * (kube_watch.h), decoded like a folder's documents, and kept in one model. The first state is told
+ * when every kind was listed, or is known to be absent (its CRD is not installed); until then
+ * nothing is told at all. From then on changes are told as they come, those of a short moment
+ * together.
+ *
+ * An object that is invalid keeps its last valid version, as in a folder. A kind that cannot be
+ * read (no permission, server away) keeps what it has; that is a problem in the report.
+ * Thread: the loop's.
+ */
+#include "source/kube_client.h"
+#include "source/report.h"
+
+struct sl_kube;
+
+struct sl_kube_opts {
+	const char *node; /* only this node's Pods; NULL: all */
+};
+
+/* access is borrowed until the end. Returns 0, -EINVAL (no node name), -ENOMEM. fn is called from
+ * the loop. */
+int sl_kube_open(struct sl_loop *loop, const struct sl_kube_access *access,
+		 const struct sl_kube_opts *opts, sl_config_fn fn, void *arg, struct sl_kube **ret);
+/* Every kind was listed at least once: what was told is whole. */
+bool sl_kube_is_synced(const struct sl_kube *k);
+/* Tell the state again, list everything anew (SIGHUP). */
+void sl_kube_reload(struct sl_kube *k);
+/* Accepts NULL, returns NULL. */
+struct sl_kube *sl_kube_close(struct sl_kube *k);

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Kubernetes API server's lists and watches over TLS, with faults on demand. It runs in the test's own process;
+only its listening socket is in the node's network namespace. Tests with the real server are beside this; here it
+is the server that misbehaves."""
+import copy
+import http.server
+import json
+import os
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+import urllib.parse
+
+from . import netns
+
+GROUPS = {"namespaces": "/api/v1", "services": "/api/v1", "pods": "/api/v1",
+          "endpointslices": "/apis/discovery.k8s.io/v1",
+          "httproutes": "/apis/gateway.networking.k8s.io/v1"}
+PLURALS = {"Namespace": "namespaces", "Service": "services", "Pod": "pods", "EndpointSlice": "endpointslices",
+           "HTTPRoute": "httproutes"}
+COLLECTIONS = {f"{prefix}/{plural}": plural for plural, prefix in GROUPS.items()}
+
+
+def _key(obj):
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _selected(obj, selector):
+    """fieldSelector of one equation, as the agent uses it."""
+    if not selector:
+        return True
+    path, _, want = selector.partition("=")
+    for part in path.split("."):
+        obj = obj.get(part, {})
+    return obj == want
+
+
+class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def handle_error(self, request, client_address):
+        pass  # clients that are cut are what the tests are about
+
+
+class Api:
+    def __init__(self, entry, folder, port=16443):
+        self.folder, self.port = folder, port
+        self._entry = entry
+        self._lock = threading.Condition()
+        self._objects = {plural: {} for plural in GROUPS}
+        self._events = []  # (version, plural, type, object)
+        self._version, self._compacted = 100, 100
+        self._epoch = 0  # a watch that began before ends
+        self._faults = []  # answers to the next requests: functions of a handler
+        self.absent = set()  # plurals whose CRD is not there
+        self.token = "secret"
+        self.requests = []  # (method, path, query)
+        self.page = None  # objects of a page at most, whatever the client asks
+        self._server = None
+        self._make_cert()
+        self.token_file = os.path.join(folder, "token")
+        self.write_token(self.token)
+
+    # the server
+
+    def _make_cert(self):
+        self.cert, self.key = os.path.join(self.folder, "api.crt"), os.path.join(self.folder, "api.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-keyout", self.key, "-out", self.cert, "-days", "2", "-subj", "/CN=api",
+                        "-addext", "subjectAltName=DNS:kubernetes,IP:127.0.0.1"],
+                       check=True, capture_output=True)
+
+    def _listen(self):
+        """A socket belongs to the namespace of the thread that made it."""
+        result = []
+
+        def run():
+            netns.setns(self._entry.netns)
+            server = _Server(("127.0.0.1", self.port), self._handler())
+            result.append(server)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return result[0]
+
+    def start(self):
+        self._server = self._listen()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True,
+                                                  do_handshake_on_connect=False)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def stop(self):
+        """No connection is answered any more, and those that are open end."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        self.cut()
+
+    def kubeconfig(self, **cluster):
+        path = os.path.join(self.folder, "kubeconfig.json")
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "t",
+                  "contexts": [{"name": "t", "context": {"cluster": "t", "user": "t"}}],
+                  "clusters": [{"name": "t", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+                                                         "certificate-authority": self.cert, **cluster}}],
+                  "users": [{"name": "t", "user": {"tokenFile": self.token_file}}]}
+        with open(path, "w") as f:
+            json.dump(config, f)
+        return path
+
+    def write_token(self, token):
+        with open(self.token_file + ".new", "w") as f:
+            f.write(token + "\n")
+        os.rename(self.token_file + ".new", self.token_file)
+
+    # objects
+
+    def apply(self, *objects):
+        with self._lock:
+            for obj in objects:
+                plural = PLURALS[obj["kind"]]
+                obj = copy.deepcopy(obj)
+                old = self._objects[plural].get(_key(obj))
+                self._version += 1
+                obj["metadata"]["resourceVersion"] = str(self._version)
+                obj["metadata"].setdefault("uid", f"uid-{self._version}")
+                self._objects[plural][_key(obj)] = obj
+                self._events.append((self._version, plural, "MODIFIED" if old else "ADDED", obj))
+            self._lock.notify_all()
+
+    def delete(self, kind, namespace, name):
+        with self._lock:
+            plural = PLURALS[kind]
+            obj = self._objects[plural].pop((namespace, name))
+            self._version += 1
+            obj = copy.deepcopy(obj)
+            obj["metadata"]["resourceVersion"] = str(self._version)
+            self._events.append((self._version, plural, "DELETED", obj))
+            self._lock.notify_all()
+
+    def forget(self, kind, namespace, name):
+        """As a server that came back with an older history: nobody is told."""
+        with self._lock:
+            del self._objects[PLURALS[kind]][(namespace, name)]
+
+    def compact(self):
+        """Watches from an older version get 410."""
+        with self._lock:
+            self._events.clear()
+            self._version += 1
+            self._compacted = self._version
+
+    def cut(self):
+        """All watches end in the middle."""
+        with self._lock:
+            self._epoch += 1
+            self._lock.notify_all()
+
+    def fault(self, *answers):
+        """The next requests are answered so: bytes, a status, or None for a close without an answer."""
+        with self._lock:
+            self._faults.extend(answers)
+
+    def count(self, path=None, **query):
+        with self._lock:
+            return sum(1 for _, p, q in self.requests
+                       if (path is None or p == path) and all(q.get(k) == v for k, v in query.items()))
+
+    # answers
+
+    def _handler(api):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def answer(self, status, body):
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def refuse(self, status, message):
+                self.answer(status, {"kind": "Status", "status": "Failure", "code": status, "message": message})
+
+            def chunk(self, data):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+                self.wfile.flush()
+
+            def do_GET(self):
+                url = urllib.parse.urlsplit(self.path)
+                query = dict(urllib.parse.parse_qsl(url.query))
+                with api._lock:
+                    api.requests.append(("GET", url.path, query))
+                    fault = api._faults.pop(0) if api._faults else False
+                if fault is not False:
+                    self.misbehave(fault)
+                elif self.headers.get("Authorization") != f"Bearer {api.token}":
+                    self.refuse(401, "Unauthorized")
+                elif COLLECTIONS.get(url.path) is None or COLLECTIONS[url.path] in api.absent:
+                    self.refuse(404, "the server could not find the requested resource")
+                elif query.get("watch"):
+                    self.watch(COLLECTIONS[url.path], query)
+                else:
+                    self.list(COLLECTIONS[url.path], query)
+
+            def misbehave(self, fault):
+                self.close_connection = True
+                if isinstance(fault, int):
+                    self.refuse(fault, "as the test wants it")
+                elif fault:
+                    self.wfile.write(fault)
+
+            def list(self, plural, query):
+                limit = int(query.get("limit", 500))
+                limit = min(limit, api.page or limit)
+                start = int(query.get("continue", "0"))
+                with api._lock:
+                    items = [o for _, o in sorted(api._objects[plural].items())
+                             if _selected(o, query.get("fieldSelector"))]
+                    version = str(api._version)
+                meta = {"resourceVersion": version}
+                if start + limit < len(items):
+                    meta["continue"] = str(start + limit)
+                page = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")}
+                        for o in items[start:start + limit]]
+                self.answer(200, {"kind": "List", "metadata": meta, "items": page})
+
+            def watch(self, plural, query):
+                at = int(query["resourceVersion"])
+                with api._lock:
+                    epoch, gone = api._epoch, at < api._compacted
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                if gone:
+                    self.chunk(json.dumps({"type": "ERROR", "object": {
+                        "kind": "Status", "code": 410, "message": "too old resource version"}}).encode() + b"\n")
+                    self.chunk(b"")
+                    return
+                while True:
+                    with api._lock:
+                        api._lock.wait_for(lambda: api._epoch != epoch or api._version > at, 1)
+                        if api._epoch != epoch:
+                            self.close_connection = True
+                            return
+                        new = [e for e in api._events if e[0] > at and e[1] == plural]
+                        at = api._version
+                    for _, _, kind, obj in new:
+                        if _selected(obj, query.get("fieldSelector")):
+                            self.chunk(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+                    bookmark = {"kind": "Bookmark", "metadata": {"resourceVersion": str(at)}}
+                    self.chunk(json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n")
+        return Handler
