@@ -161,7 +161,7 @@ void bed_enter(int netns)
 	must(setns(netns, CLONE_NEWNET) == 0, "setns");
 }
 
-static void link_up(const char *name)
+void bed_up(const char *name)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq ifr = {.ifr_flags = IFF_UP | IFF_RUNNING};
@@ -176,7 +176,7 @@ int bed_netns_new(void)
 	int fd;
 
 	must(unshare(CLONE_NEWNET) == 0, "unshare the network namespace");
-	link_up("lo");
+	bed_up("lo");
 	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	must(fd >= 0, "/proc/self/ns/net");
 	return fd;
@@ -221,27 +221,28 @@ static void talk_netlink(struct message *m, const char *what)
 	close(fd);
 }
 
-/* veth "eth0" with its other end, "peer0", in the same namespace. */
-static void veth_new(void)
+void bed_veth(const char *name, const char *other, int netns)
 {
 	struct message m = {.head = {.nlmsg_type = RTM_NEWLINK,
 				     .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg))}};
 	struct rtattr *info, *data, *peer;
 
-	put(&m, IFLA_IFNAME, "eth0", 5);
+	put(&m, IFLA_IFNAME, name, strlen(name) + 1);
 	info = put(&m, IFLA_LINKINFO, NULL, 0);
 	put(&m, IFLA_INFO_KIND, "veth", 4);
 	data = put(&m, IFLA_INFO_DATA, NULL, 0);
 	peer = put(&m, VETH_INFO_PEER, NULL, 0);
 	m.head.nlmsg_len += sizeof(struct ifinfomsg);
-	put(&m, IFLA_IFNAME, "peer0", 6);
+	put(&m, IFLA_IFNAME, other, strlen(other) + 1);
+	if (netns >= 0)
+		put(&m, IFLA_NET_NS_FD, &netns, sizeof(netns));
 	put_end(&m, peer);
 	put_end(&m, data);
 	put_end(&m, info);
 	talk_netlink(&m, "make a veth pair (is the module there?)");
 }
 
-static void address_add(const char *text, int prefix)
+void bed_address(const char *device, const char *text, int prefix)
 {
 	struct message m = {.head = {.nlmsg_type = RTM_NEWADDR,
 				     .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg))}};
@@ -253,7 +254,7 @@ static void address_add(const char *text, int prefix)
 	ifa->ifa_family = v6 ? AF_INET6 : AF_INET;
 	ifa->ifa_prefixlen = prefix;
 	ifa->ifa_flags = IFA_F_NODAD; /* usable at once */
-	ifa->ifa_index = if_nametoindex("eth0");
+	ifa->ifa_index = if_nametoindex(device);
 	put(&m, IFA_LOCAL, ip, v6 ? 16 : 4);
 	put(&m, IFA_ADDRESS, ip, v6 ? 16 : 4);
 	talk_netlink(&m, text);
@@ -268,12 +269,12 @@ void bed_init(struct bed *b)
 	bpffs_init(b);
 	b->home = bed_netns_new();
 	b->pod = bed_netns_new();
-	veth_new();
-	link_up("eth0");
-	link_up("peer0");
-	address_add(POD4, 24);
-	address_add(VIP_HELD, 32);
-	address_add(POD6, 64);
+	bed_veth("eth0", "peer0", -1);
+	bed_up("eth0");
+	bed_up("peer0");
+	bed_address("eth0", POD4, 24);
+	bed_address("eth0", VIP_HELD, 32);
+	bed_address("eth0", POD6, 64);
 	fd = sock(AF_INET, SOCK_STREAM);
 	must(sl_datapath_netns_cookie(fd, &b->cookie) == 0, "SO_NETNS_COOKIE");
 	close(fd);

@@ -36,6 +36,10 @@ void bed_enter(int netns);
 /* Another, empty scratch cgroup below the first one. */
 void bed_cgroup(const struct bed *b, const char *name, char out[300]);
 int bed_netns_new(void); /* a descriptor; with lo up, and nothing else */
+/* In the network namespace at hand: a veth pair, its other end in @netns (-1: here too). */
+void bed_veth(const char *name, const char *other, int netns);
+void bed_up(const char *name);
+void bed_address(const char *device, const char *text, int prefix);
 
 /* Sockets in the network namespace at hand. Addresses as text with port: "10.0.0.1:80", "[::1]:1".
  */
