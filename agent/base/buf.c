@@ -6,17 +6,24 @@
 
 enum { MIN_CAP = 512 };
 
-void sl_buf_deinit(struct sl_buf *b)
+static char *get_block(const struct sl_buf *b, size_t cap)
 {
-	free(b->data);
-	b->data = NULL;
-	b->start = b->end = b->cap = 0;
+	return b->blocks && cap == SL_BLOCK_BYTES ? sl_blocks_get(b->blocks) : sl_malloc(cap);
 }
 
-void sl_buf_release(struct sl_buf *b)
+static void put_block(const struct sl_buf *b)
 {
-	if (b->start == b->end)
-		sl_buf_deinit(b);
+	if (b->blocks && b->cap == SL_BLOCK_BYTES)
+		sl_blocks_put(b->blocks, b->data);
+	else
+		free(b->data);
+}
+
+void sl_buf_deinit(struct sl_buf *b)
+{
+	put_block(b);
+	b->data = NULL;
+	b->start = b->end = b->cap = 0;
 }
 
 /* Room for n bytes behind the content, whatever the limit. */
@@ -33,15 +40,17 @@ static int make_room(struct sl_buf *b, size_t n)
 		b->end = len;
 		return 0;
 	}
-	cap = b->cap > MIN_CAP ? b->cap : MIN_CAP;
+	cap = b->blocks ? SL_BLOCK_BYTES : MIN_CAP;
+	if (cap < b->cap)
+		cap = b->cap;
 	while (cap < len + n)
 		cap *= 2;
-	p = sl_malloc(cap);
+	p = get_block(b, cap);
 	if (!p)
 		return -ENOMEM;
 	if (len)
 		memcpy(p, b->data + b->start, len);
-	free(b->data);
+	put_block(b);
 	b->data = p;
 	b->cap = cap;
 	b->start = 0;
@@ -63,13 +72,6 @@ int sl_buf_reserve(struct sl_buf *b, size_t n)
 	int r = check_size(b, n);
 
 	return r ? r : make_room(b, n);
-}
-
-void sl_buf_consume(struct sl_buf *b, size_t n)
-{
-	b->start += n;
-	if (b->start == b->end)
-		b->start = b->end = 0;
 }
 
 int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
@@ -97,7 +99,9 @@ int sl_buf_move(struct sl_buf *to, struct sl_buf *from, size_t n)
 		struct sl_buf moved = *from;
 
 		moved.limit_bytes = to->limit_bytes;
+		moved.blocks = to->blocks;
 		to->limit_bytes = from->limit_bytes;
+		to->blocks = from->blocks;
 		*from = *to;
 		*to = moved;
 		sl_buf_consume(from, 0); /* empty: all of the block is room again */

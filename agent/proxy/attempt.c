@@ -112,10 +112,8 @@ static bool retry_stale(struct sl_stream *s)
 		return false;
 	a->retried_stale = true;
 	sl_metrics_inc(s->conn->proxy->metrics, SL_COUNTER_RETRIES_STALE);
-	if (unsent) {
-		queued = up->sock.out;
-		up->sock.out = (struct sl_buf){0};
-	}
+	if (unsent)
+		queued = sl_buf_take(&up->sock.out);
 	sl_upconn_close(sl_take(a->up), false);
 	sl_stream_move(s, SL_STREAM_CONNECTING);
 	if (open_to(s, &a->endpoint, false)) {
@@ -123,7 +121,8 @@ static bool retry_stale(struct sl_stream *s)
 		sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
 		return true;
 	}
-	a->up->sock.out = queued;
+	if (unsent)
+		a->up->sock.out = queued;
 	a->head_queued = unsent;
 	return true;
 }

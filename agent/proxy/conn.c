@@ -326,7 +326,7 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 		return;
 	}
 	c = sl_new(struct sl_conn);
-	if (!c || sl_sock_init(&c->sock, p->loop, &c->watch, a->fd, on_event)) {
+	if (!c || sl_sock_init(&c->sock, p->loop, &p->blocks, &c->watch, a->fd, on_event)) {
 		free(c);
 		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED, SL_LIMIT_MEMORY);
 		return;

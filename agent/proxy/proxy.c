@@ -135,6 +135,7 @@ struct sl_proxy *sl_proxy_free(struct sl_proxy *p)
 		free(s);
 	}
 	sl_config_unref(p->config);
+	sl_blocks_deinit(&p->blocks);
 	sl_closep(&p->spare_fd);
 	free(p);
 	return NULL;

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_watch *watch, int fd,
-		 sl_watch_fn fn)
+int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_blocks *blocks,
+		 struct sl_watch *watch, int fd, sl_watch_fn fn)
 {
 	int one = 1;
 	int r = sl_watch_add(loop, watch, fd, SL_SOCK_EVENTS, fn);
@@ -18,7 +18,11 @@ int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_watch *watch
 		return r;
 	/* Fails on sockets that are not TCP (tests use pairs), where there is no delay to avoid. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	*s = (struct sl_sock){.watch = watch, .can_read = true, .can_write = true};
+	*s = (struct sl_sock){.watch = watch,
+			      .in.blocks = blocks,
+			      .out.blocks = blocks,
+			      .can_read = true,
+			      .can_write = true};
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 
 /* A queue above this stops the reader on the other side; below half of it the reader goes on. */
 #define SL_SOCK_HIGH_BYTES 65536
-#define SL_SOCK_READ_BYTES 16384
+#define SL_SOCK_READ_BYTES SL_BLOCK_BYTES
 
 /* How far to read ahead where the parser wants a section of that many bytes at once: with no more
  * than these it would ask for the next byte, which nobody would read. */
@@ -41,10 +41,10 @@ struct sl_sock {
 
 #define SL_SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
-/* Take over a descriptor: watch is added to the loop with fn. Returns 0 or -errno (the descriptor
- * stays the caller's then). */
-int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_watch *watch, int fd,
-		 sl_watch_fn fn);
+/* Take over a descriptor: watch is added to the loop with fn. The queues' memory comes from blocks,
+ * borrowed. Returns 0 or -errno (the descriptor stays the caller's then). */
+int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_blocks *blocks,
+		 struct sl_watch *watch, int fd, sl_watch_fn fn);
 /* Removes the watch, closes the descriptor, frees the queues. reset: with RST, so that the peer
  * learns that the stream was cut. No-op on a closed one. */
 void sl_sock_close(struct sl_sock *s, bool reset);

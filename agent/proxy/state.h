@@ -72,6 +72,7 @@ struct sl_proxy {
 	struct sl_lb *lb;
 	struct sl_wrr wrr;
 	struct sl_match_scratch *scratch;
+	struct sl_blocks blocks; /* of the queues of all connections */
 	struct sl_list free_streams;
 	struct sl_list dead; /* conns to free at the end of the round */
 	struct sl_task reap;

@@ -92,7 +92,7 @@ static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoi
 	if (fd < 0)
 		return fd;
 	u->pooled.watch = SL_WATCH_INIT;
-	r = sl_sock_init(&u->sock, p->loop, &u->pooled.watch, fd, on_event);
+	r = sl_sock_init(&u->sock, p->loop, &p->blocks, &u->pooled.watch, fd, on_event);
 	if (r)
 		return r;
 	(void)sl_take_fd(&fd);

@@ -223,6 +223,7 @@ static bool try_failure(const struct scene *sc, long n)
 	bool ok;
 
 	prepare(sc);
+	sl_blocks_deinit(&r.proxy->blocks); /* a warm proxy would ask for none */
 	(void)sl_alloc_fail_after(n);
 	if (sc->warm) {
 		rig_send(&r, &client, sc->request);
