@@ -28,6 +28,7 @@ struct sl_loop {
 	struct slot *slots;
 	uint64_t now_ns;
 	uint64_t rounds;
+	uint64_t sweeps;
 	bool stopped;
 	bool in_round;
 	struct sl_list tasks;
@@ -138,6 +139,7 @@ static void run_tasks(struct sl_loop *l)
 
 int sl_loop_round(struct sl_loop *l, uint64_t max_wait_ns)
 {
+	bool all;
 	int n;
 
 	assert(!l->in_round);
@@ -147,10 +149,14 @@ int sl_loop_round(struct sl_loop *l, uint64_t max_wait_ns)
 		if (errno != EINTR)
 			return -errno;
 		n = 0;
+		all = false;
+	} else {
+		all = n < EVENTS_A_ROUND;
 	}
 	l->now_ns = sl_clock_now_ns();
 	l->in_round = true;
 	run_events(l, n);
+	l->sweeps += all;
 	run_timers(l);
 	run_tasks(l);
 	l->in_round = false;
@@ -181,6 +187,11 @@ uint64_t sl_loop_now(const struct sl_loop *l)
 uint64_t sl_loop_rounds(const struct sl_loop *l)
 {
 	return __atomic_load_n(&l->rounds, __ATOMIC_RELAXED);
+}
+
+uint64_t sl_loop_sweeps(const struct sl_loop *l)
+{
+	return l->sweeps;
 }
 
 static int grow_slots(struct sl_loop *l)

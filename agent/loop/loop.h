@@ -66,6 +66,10 @@ void sl_loop_stop(struct sl_loop *l);
 uint64_t sl_loop_now(const struct sl_loop *l);
 /* Rounds finished so far; for the heartbeat. Thread: any. */
 uint64_t sl_loop_rounds(const struct sl_loop *l);
+/* Rounds in which epoll_wait(2) gave all the events that there were and their callbacks have run. A
+ * watch that was there when the count was lower has been told whatever it had become ready for by
+ * the last of these calls. */
+uint64_t sl_loop_sweeps(const struct sl_loop *l);
 
 /* events as for epoll_ctl(2), also EPOLLET and EPOLLEXCLUSIVE. w->fn and w->fd are set here.
  * Returns 0 or -errno. */

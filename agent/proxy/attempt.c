@@ -25,7 +25,7 @@ static void start_clock(struct sl_stream *s)
 }
 
 /* On success the endpoint's connection is leased or under way, and the state is CONNECTING. */
-static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, bool reuse)
+static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, enum sl_reuse reuse)
 {
 	struct sl_loop *loop = s->conn->proxy->loop;
 	struct sl_attempt *a = &s->attempt;
@@ -44,8 +44,16 @@ static int open_to(struct sl_stream *s, const struct sl_addr *endpoint, bool reu
 	return r;
 }
 
+/* Whether doing it twice does no harm: idempotent, no body (RFC 9112 section 9.3.1). */
+static bool harmless(const struct sl_request *r)
+{
+	return sl_method_idempotent(r->method) && r->body != SL_BODY_CHUNKED && !r->content_length;
+}
+
 static void try_next(struct sl_stream *s, bool again)
 {
+	bool repeat = harmless(&s->req) && !s->attempt.retried_stale;
+
 	for (;;) {
 		const struct sl_endpoint *e = choose(s, again);
 		int r;
@@ -54,7 +62,7 @@ static void try_next(struct sl_stream *s, bool again)
 			sl_stream_reply(s, 503, again ? SL_END_CONNECT_FAILED : SL_END_NO_ENDPOINT);
 			return;
 		}
-		r = open_to(s, &e->addr, true);
+		r = open_to(s, &e->addr, repeat ? SL_REUSE_AGAIN : SL_REUSE_ONCE);
 		if (!r)
 			break;
 		if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS) {
@@ -97,18 +105,17 @@ static void connect_failed(struct sl_stream *s, int err)
 /*
  * The connection ended before a byte of an answer. From the pool, that is mostly the server's idle
  * timeout crossing our request. Sent again when it cannot have been acted on (nothing was
- * sent), or when doing it twice does no harm (idempotent, no body); RFC 9112 section 9.3.1.
+ * sent), or when doing it twice does no harm.
  */
 static bool retry_stale(struct sl_stream *s)
 {
 	struct sl_attempt *a = &s->attempt;
 	struct sl_upconn *up = a->up;
 	bool unsent = !up->sock.n_sent;
-	bool harmless = sl_method_idempotent(s->req.method) && s->req.body != SL_BODY_CHUNKED &&
-			!s->req.content_length;
 	struct sl_buf queued = {0};
 
-	if (!up->reused || up->sock.n_received || a->retried_stale || (!unsent && !harmless))
+	if (!up->reused || up->sock.n_received || a->retried_stale ||
+	    (!unsent && !harmless(&s->req)))
 		return false;
 	a->retried_stale = true;
 	sl_metrics_inc(s->conn->proxy->metrics, SL_COUNTER_RETRIES_STALE);
@@ -116,7 +123,7 @@ static bool retry_stale(struct sl_stream *s)
 		queued = sl_buf_take(&up->sock.out);
 	sl_upconn_close(sl_take(a->up), false);
 	sl_stream_move(s, SL_STREAM_CONNECTING);
-	if (open_to(s, &a->endpoint, false)) {
+	if (open_to(s, &a->endpoint, SL_REUSE_NEVER)) {
 		sl_buf_deinit(&queued);
 		sl_stream_reply(s, 503, SL_END_CONNECT_FAILED);
 		return true;

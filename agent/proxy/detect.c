@@ -103,7 +103,7 @@ static void dial(struct sl_conn *c)
 	const struct sl_upstream *upstream =
 		sl_snapshot_upstream(p->config->snap, c->frontend->key);
 	const struct sl_endpoint *e = upstream ? sl_lb_pick(p->lb, upstream, NULL) : NULL;
-	int r = e ? sl_upconn_open(c->source, &e->addr, false, &c->task, &c->up) : 0;
+	int r = e ? sl_upconn_open(c->source, &e->addr, SL_REUSE_NEVER, &c->task, &c->up) : 0;
 
 	/* Without an endpoint nobody can speak first. But a client that waits for the server must
 	 * not do so for ever because it is us who cannot dial. */

@@ -91,14 +91,20 @@ struct sl_upconn {
 	struct sl_proxy *proxy;
 	struct sl_task *wakes;			 /* runs on events, borrowed; NULL in the pool */
 	bool reused;				 /* has served an exchange before this one */
-	bool served;				 /* has served an exchange */
 	bool counted_connect;			 /* in metrics */
 	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
 };
 
+/* What a connection from the pool will do for. */
+enum sl_reuse {
+	SL_REUSE_NEVER, /* dial */
+	SL_REUSE_ONCE,	/* a request that must not be sent twice */
+	SL_REUSE_AGAIN, /* one that may: should the connection turn out closed, it is */
+};
+
 /* A connection to an endpoint from the client's network namespace; connect(2) may still be under
- * way. Its events queue wakes. reuse: one from the pool will do. Returns 0 or -errno. */
-int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, bool reuse,
+ * way. Its events queue wakes. Returns 0 or -errno. */
+int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, enum sl_reuse reuse,
 		   struct sl_task *wakes, struct sl_upconn **ret);
 /* Idle and clean: into the pool. */
 void sl_upconn_give(struct sl_upconn *u);

@@ -51,7 +51,7 @@ static int dial(struct sl_conn *c, struct sl_upconn **ret)
 			return r;
 		c->n_dials++;
 		c->dialled = e->addr;
-		r = sl_upconn_open(c->source, &e->addr, false, &c->task, ret);
+		r = sl_upconn_open(c->source, &e->addr, SL_REUSE_NEVER, &c->task, ret);
 		if (!r)
 			return 0;
 	}

@@ -153,7 +153,7 @@ static void release(struct sl_stream *s, bool reusable)
 	struct sl_upconn *up = sl_take(s->attempt.up);
 
 	if (reusable && s->res.keep_alive && !up->sock.broken && !sl_buf_len(&up->sock.out)) {
-		up->served = true;
+		up->pooled.served = true;
 		sl_upconn_give(up);
 		return;
 	}

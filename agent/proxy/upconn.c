@@ -111,7 +111,7 @@ static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoi
 	return 0;
 }
 
-int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, bool reuse,
+int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, enum sl_reuse reuse,
 		   struct sl_task *wakes, struct sl_upconn **ret)
 {
 	struct sl_proxy *p = src->proxy;
@@ -119,13 +119,13 @@ int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, 
 	struct sl_upconn *u;
 	int r;
 
-	if (reuse)
-		c = sl_pool_take(p->pool, src->cookie, endpoint);
+	if (reuse != SL_REUSE_NEVER)
+		c = sl_pool_take(p->pool, src->cookie, endpoint, reuse == SL_REUSE_AGAIN);
 	if (c) {
 		u = sl_container_of(c, struct sl_upconn, pooled);
 		/* One that was dialled to hear whether the server speaks first has proved nothing.
 		 */
-		u->reused = u->served;
+		u->reused = u->pooled.served;
 		u->sock.n_sent = u->sock.n_received = 0;
 		u->counted_sent = u->counted_received = 0;
 		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_REUSED);

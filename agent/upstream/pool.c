@@ -175,9 +175,9 @@ struct sl_pool *sl_pool_free(struct sl_pool *p)
 }
 
 /*
- * One poll(2), 0.3 us of some 20 for a request, which the watch does not make needless: a busy
- * round lasts for milliseconds, and a connection that the peer closed in it (servers do so right
- * behind an answer) would cost a request that must not be sent twice.
+ * What the peer did, asked of the kernel, for requests that must not be sent twice: servers close
+ * right behind an answer or when they have waited for long enough, and a busy round, in which no
+ * watch is told of it, lasts for milliseconds.
  */
 static bool untouched(const struct sl_pooled *c)
 {
@@ -186,21 +186,41 @@ static bool untouched(const struct sl_pooled *c)
 	return poll(&p, 1, 0) == 0;
 }
 
-struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint)
+/*
+ * The newest that has been idle while the loop looked: a peer that closed it or spoke by then would
+ * have taken it out of here. A close in the round since is met like one that crosses the request on
+ * its way, which no look can rule out: the request is sent again. NULL: all came back just now.
+ */
+static struct sl_pooled *newest_looked_at(const struct slot *s)
+{
+	uint64_t sweep = sl_loop_sweeps(s->pool->loop);
+
+	sl_list_foreach (it, &s->idle) {
+		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_key);
+
+		if (c->sweep != sweep && c->served)
+			return c;
+	}
+	return NULL;
+}
+
+struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint,
+			       bool again)
 {
 	struct key key = {.source = source, .endpoint = *endpoint};
 	struct slot *s = sl_map_get(&p->slots, SL_KEY(&key));
+	struct sl_pooled *c = s && again ? newest_looked_at(s) : NULL;
 
-	while (s && s->n_idle) {
-		struct sl_pooled *c = newest_of(s);
-
-		if (untouched(c)) {
-			release(c);
-			return c;
+	while (!c && s && s->n_idle) {
+		c = newest_of(s);
+		if (!untouched(c)) {
+			drop(c);
+			c = NULL;
 		}
-		drop(c);
 	}
-	return NULL;
+	if (c)
+		release(c);
+	return c;
 }
 
 static struct slot *find_slot(struct sl_pool *p, const struct key *key)
@@ -239,6 +259,7 @@ void sl_pool_give(struct sl_pool *p, struct sl_pooled *c)
 	c->watch.fn = on_event;
 	c->key = s;
 	c->idle_since_ns = sl_loop_now(p->loop);
+	c->sweep = sl_loop_sweeps(p->loop);
 	sl_list_prepend(&s->idle, &c->by_key);
 	sl_list_prepend(&p->idle, &c->by_age);
 	p->n_idle++;

@@ -60,6 +60,8 @@ struct sl_pooled {
 	uint64_t source;	       /* cookie of the network namespace */
 	struct sl_addr endpoint;
 	uint64_t idle_since_ns;
+	uint64_t sweep; /* the loop's, when it became idle */
+	bool served;	/* the owner's: an exchange has gone over it */
 	/* Destroys the owner's object: removes the watch, closes the descriptor, frees. */
 	void (*destroy)(struct sl_pooled *c);
 	void *key; /* the pool's */
@@ -77,9 +79,12 @@ int sl_pool_new(struct sl_loop *loop, const struct sl_pool_opts *opts, struct sl
 /* Destroys what is inside. */
 struct sl_pool *sl_pool_free(struct sl_pool *p);
 /* Most recently used first; the caller owns it and sets watch.fn. NULL when there is none. One
- * whose peer has closed it or sent anything meanwhile is destroyed, not returned. source: cookie of
- * the network namespace. */
-struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint);
+ * whose peer has closed it or sent anything meanwhile is destroyed, not returned. again: what is
+ * sent on it may be sent again on another one. Then one that has served and had nothing to report
+ * when the loop looked last is good enough, and what its peer did in the round since goes unseen.
+ * source: cookie of the network namespace. */
+struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint,
+			       bool again);
 /* Give an idle, clean connection with source, endpoint and destroy set and the watch added: the
  * pool sets watch.fn and destroys it on any EPOLLIN, EPOLLRDHUP, EPOLLHUP or EPOLLERR event
  * (EPOLLOUT alone is ignored). Takes ownership, also on failure (destroyed then). */

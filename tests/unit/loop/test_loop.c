@@ -81,6 +81,30 @@ Test(loop, an_event_reaches_its_watch_until_removed)
 	close(b.watch.fd);
 }
 
+Test(loop, a_round_that_may_have_left_events_is_no_sweep)
+{
+	enum { N = 300 }; /* more than a round takes */
+	struct bell bells[N];
+	int n_rings = 0;
+
+	for (int i = 0; i < N; i++) {
+		bells[i] = (struct bell){.watch = SL_WATCH_INIT};
+		add_bell(&bells[i], 1, EPOLLIN | EPOLLET);
+	}
+	cr_assert_eq(sl_loop_sweeps(loop), 0);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(sl_loop_sweeps(loop), 0);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(sl_loop_sweeps(loop), 1);
+	for (int i = 0; i < N; i++) {
+		n_rings += bells[i].n_rings;
+		remove_bell(&bells[i]);
+	}
+	cr_assert_eq(n_rings, N);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(sl_loop_sweeps(loop), 2, "nothing to tell is all there is");
+}
+
 Test(loop, a_watch_removed_mid_round_gets_no_event)
 {
 	struct bell a = {.watch = SL_WATCH_INIT}, b = {.watch = SL_WATCH_INIT};

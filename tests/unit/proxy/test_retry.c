@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is tried again, and what must not be. */
 #include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include "rig.h"
 
 #define OK  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -196,6 +198,39 @@ Test(retry, a_connection_that_closed_in_time_is_not_used)
 	rig_send(&r, &second, OK);
 	rig_expect(&r, &client, OK);
 	cr_assert_eq(rig_counter(&r, SL_COUNTER_RETRIES_STALE), 0);
+}
+
+static void close_server(struct sl_watch *w, uint32_t events)
+{
+	(void)events;
+	sl_watch_remove(w);
+	rig_close(&server);
+}
+
+/* The request came with the same call of epoll_wait(2) that the server closes behind. */
+Test(retry, a_connection_that_closes_in_the_round_of_the_request_costs_nobody_an_answer)
+{
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+		struct sl_watch bell = SL_WATCH_INIT;
+		int fd = eventfd(1, EFD_CLOEXEC);
+
+		warm_up();
+		cr_assert_geq(fd, 0);
+		rig_send(&r, &client, methods[i].request);
+		cr_assert_eq(sl_watch_add(r.loop, &bell, fd, EPOLLIN, close_server), 0);
+		rig_round(&r);
+		cr_assert_eq(server.fd, -1, "the server did not close in that round");
+		rig_accept(&r, &r.backends[0], &second);
+		rig_expect(&r, &second, methods[i].request);
+		rig_send(&r, &second, "HTTP/1.1 204 No Content\r\n\r\n");
+		rig_expect(&r, &client, "HTTP/1.1 204 No Content\r\n\r\n");
+		/* What must not be sent twice was not sent to the one that closed. */
+		cr_assert_eq(rig_counter(&r, SL_COUNTER_RETRIES_STALE), methods[i].again);
+		(void)close(fd);
+		tear_down();
+		set_up();
+	}
+	rig_start(&r);
 }
 
 Test(retry, nothing_is_sent_a_third_time)

@@ -90,9 +90,9 @@ static struct conn *give(uint64_t source, const struct sl_addr *endpoint, int id
 }
 
 /* Id of the connection taken (which is destroyed), or -1. */
-static int take(uint64_t source, const struct sl_addr *endpoint)
+static int take_for(uint64_t source, const struct sl_addr *endpoint, bool again)
 {
-	struct sl_pooled *p = sl_pool_take(pool, source, endpoint);
+	struct sl_pooled *p = sl_pool_take(pool, source, endpoint, again);
 	int id;
 
 	if (!p)
@@ -101,6 +101,11 @@ static int take(uint64_t source, const struct sl_addr *endpoint)
 	cr_assert_eq(p->source, source);
 	destroy(p);
 	return id;
+}
+
+static int take(uint64_t source, const struct sl_addr *endpoint)
+{
+	return take_for(source, endpoint, false);
 }
 
 static void rounds_until_idle_is(size_t n)
@@ -145,7 +150,7 @@ Test(pool, sources_endpoints_and_ports_share_nothing)
 Test(pool, a_lease_keeps_the_watch)
 {
 	struct conn *c = give(1, &here, 0);
-	struct sl_pooled *p = sl_pool_take(pool, 1, &here);
+	struct sl_pooled *p = sl_pool_take(pool, 1, &here, false);
 
 	cr_assert_eq(p, &c->pooled);
 	cr_assert_eq(p->watch.loop, loop);
@@ -203,6 +208,56 @@ Test(pool, a_close_that_the_loop_has_not_seen_is_found_when_taking)
 	cr_assert_eq(take(1, &here), 0);
 	cr_assert_eq(n_destroyed, 3);
 	cr_assert_eq(sl_pool_n_idle(pool), 0);
+}
+
+/* What may be sent again goes to one that the loop has looked at, without another look. */
+Test(pool, what_happened_since_the_last_look_is_not_seen_where_it_does_no_harm)
+{
+	struct conn *looked_at = give(1, &here, 0), *fresh;
+
+	looked_at->pooled.served = true;
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	fresh = give(1, &here, 1);
+	fresh->pooled.served = true;
+	cr_assert_eq(shutdown(looked_at->peer, SHUT_WR), 0);
+	cr_assert_eq(take_for(1, &here, true), 0, "the one that came back just now is taken");
+	/* It is all there is: asked for. */
+	cr_assert_eq(take_for(1, &here, true), 1);
+	looked_at = give(1, &here, 2);
+	looked_at->pooled.served = true;
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(shutdown(looked_at->peer, SHUT_WR), 0);
+	cr_assert_eq(take_for(1, &here, false), -1, "sent once, and that to a closed connection");
+}
+
+Test(pool, one_that_came_back_just_now_is_looked_at_when_taking)
+{
+	struct conn *closed = give(1, &here, 0);
+
+	closed->pooled.served = true;
+	cr_assert_eq(shutdown(closed->peer, SHUT_WR), 0);
+	cr_assert_eq(take_for(1, &here, true), -1);
+}
+
+/* A request that it fails is not sent again, so it must not fail. */
+Test(pool, one_that_has_not_served_is_looked_at_when_taking)
+{
+	struct conn *closed = give(1, &here, 0);
+
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(shutdown(closed->peer, SHUT_WR), 0);
+	cr_assert_eq(take_for(1, &here, true), -1);
+}
+
+Test(pool, what_closed_before_the_last_look_is_gone)
+{
+	struct conn *closed = give(1, &here, 0);
+
+	closed->pooled.served = true;
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(shutdown(closed->peer, SHUT_WR), 0);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(take_for(1, &here, true), -1);
 }
 
 Test(pool, a_tcp_reset_ends_it)
@@ -290,7 +345,7 @@ Test(pool, use_puts_expiry_off)
 	(void)give(1, &here, 0);
 	while (sl_clock_now_ns() < start + 300 * SL_NS_PER_MS) {
 		cr_assert_eq(sl_loop_round(loop, 5 * SL_NS_PER_MS), 0);
-		p = sl_pool_take(pool, 1, &here);
+		p = sl_pool_take(pool, 1, &here, false);
 		cr_assert_not_null(p);
 		sl_pool_give(pool, p);
 	}
