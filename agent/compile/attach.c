@@ -2,21 +2,7 @@
 /* parentRefs to the ports of Services. */
 #include <errno.h>
 #include <stdarg.h>
-#include "base/buf.h"
-#include "base/cleanup.h"
 #include "compile/work.h"
-
-/* The ports of a Service that a parentRef means: those taken, and why others were not. */
-struct ports_text {
-	struct sl_buf attached, skipped; /* lists for the message */
-	unsigned n_attached, n_skipped;
-};
-
-static void ports_text_deinit(struct ports_text *t)
-{
-	sl_buf_deinit(&t->attached);
-	sl_buf_deinit(&t->skipped);
-}
 
 static int fail(struct route_work *rw, struct parent_work *p, const char *reason, const char *fmt,
 		...) __attribute__((format(printf, 4, 5)));
@@ -40,34 +26,37 @@ static bool ref_means_port(const struct sl_parent_ref *ref, const struct sl_serv
 	       (!ref->section_name.len || sl_str_eq(ref->section_name, port->name));
 }
 
-static int ports_attach(struct sl_compiler *c, struct service_node *s,
-			const struct sl_parent_ref *ref, struct route_node *n,
-			struct ports_text *text)
+static int port_add(struct route_work *rw, struct parent_work *p, uint16_t number,
+		    struct parent_port **ret)
 {
-	for (uint32_t i = 0; i < s->service->n_ports; i++) {
-		const struct sl_service_port *sp = &s->service->ports[i];
-		struct port_node *port = service_port(s, sp);
-		int r;
+	struct parent_port *port = sl_arena_new(&rw->arena, struct parent_port);
 
-		if (!ref_means_port(ref, sp))
-			continue;
-		if (port && protocol_routable(port->app_protocol)) {
-			r = table_attach(c, port, n);
-			if (!r)
-				r = sl_buf_printf(&text->attached, "%s%u",
-						  text->n_attached++ ? ", " : "", sp->port);
-		} else if (sp->protocol != SL_PROTOCOL_TCP) {
-			r = sl_buf_printf(&text->skipped, "%s%u (%s)",
-					  text->n_skipped++ ? ", " : "", sp->port,
-					  sp->protocol == SL_PROTOCOL_UDP ? "UDP" : "SCTP");
-		} else {
-			r = sl_buf_printf(&text->skipped, "%s%u (appProtocol %.*s)",
-					  text->n_skipped++ ? ", " : "", sp->port,
-					  SL_STR_ARG(sp->app_protocol));
-		}
-		if (r)
-			return r;
-	}
+	if (!port)
+		return -ENOMEM;
+	port->port = number;
+	if (p->last_port)
+		p->last_port->next = port;
+	else
+		p->ports = port;
+	p->last_port = port;
+	*ret = port;
+	return 0;
+}
+
+static int port_attach(struct sl_compiler *c, struct service_node *s,
+		       const struct sl_service_port *sp, struct route_node *n,
+		       struct parent_port *to)
+{
+	struct port_node *port = service_port(s, sp);
+	struct route_work *rw = n->work;
+
+	if (port && protocol_routable(port->app_protocol, rw->kind))
+		return table_attach(c, port, n, &to->group);
+	if (sp->protocol != SL_PROTOCOL_TCP)
+		to->why_not = sp->protocol == SL_PROTOCOL_UDP ? SL_STR("UDP") : SL_STR("SCTP");
+	else
+		return sl_arena_printf(&rw->arena, &to->why_not, "appProtocol %.*s",
+				       SL_STR_ARG(sp->app_protocol));
 	return 0;
 }
 
@@ -90,25 +79,19 @@ static int service_attach(struct sl_compiler *c, struct service_node *s,
 			  const struct sl_parent_ref *ref, struct route_node *n,
 			  struct parent_work *p)
 {
-	struct route_work *rw = n->work;
-	_cleanup_(ports_text_deinit) struct ports_text text = {0};
-	struct sl_str service = s->key;
-	int r = ports_attach(c, s, ref, n, &text);
+	int r = sl_arena_str(&n->work->arena, s->key, &p->service);
 
-	if (r)
-		return r;
-	if (text.n_attached)
-		return sl_arena_printf(&rw->arena, &p->message,
-				       "Attached to Service %.*s port%s %.*s%s%.*s",
-				       SL_STR_ARG(service), text.n_attached > 1 ? "s" : "",
-				       SL_STR_ARG(sl_buf_str(&text.attached)),
-				       text.n_skipped ? "; not applied to " : "",
-				       SL_STR_ARG(sl_buf_str(&text.skipped)));
-	if (text.n_skipped)
-		return fail(rw, p, "UnsupportedValue",
-			    "HTTPRoute cannot be applied to port %.*s of Service %.*s",
-			    SL_STR_ARG(sl_buf_str(&text.skipped)), SL_STR_ARG(service));
-	return no_such_port(rw, p, ref, service);
+	for (uint32_t i = 0; i < s->service->n_ports && !r; i++) {
+		const struct sl_service_port *sp = &s->service->ports[i];
+		struct parent_port *port;
+
+		if (!ref_means_port(ref, sp))
+			continue;
+		r = port_add(n->work, p, sp->port, &port);
+		if (!r)
+			r = port_attach(c, s, sp, n, port);
+	}
+	return r || p->ports ? r : no_such_port(n->work, p, ref, s->key);
 }
 
 static int parent_attach(struct sl_compiler *c, const struct sl_parent_ref *ref,
@@ -141,7 +124,7 @@ static int parent_attach(struct sl_compiler *c, const struct sl_parent_ref *ref,
 
 int route_attach(struct sl_compiler *c, struct route_node *n)
 {
-	const struct sl_httproute *route = n->route;
+	const struct sl_route_object *route = n->route;
 	struct route_work *rw = n->work;
 
 	rw->parents = sl_arena_new_n(&rw->arena, struct parent_work, route->n_parent_refs + 1);

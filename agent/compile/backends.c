@@ -5,14 +5,17 @@
 
 /* Of a backend: a name with a prefix that nobody here knows is a promise that cannot be kept, a
  * plain word is tolerated (GEP-1911 gives meaning to prefixed values only). */
-static bool protocol_spoken(const struct port_node *port)
+static bool protocol_spoken(const struct port_node *port, enum sl_route_kind kind)
 {
 	struct sl_str declared = port->port->app_protocol;
+	bool prefixed = declared.len && memchr(declared.ptr, '/', declared.len);
 
-	if (port->app_protocol == SL_APP_UNKNOWN && declared.len &&
-	    memchr(declared.ptr, '/', declared.len))
+	/* kubernetes.io/ws among others: WebSocket is HTTP/1. */
+	if (prefixed && kind == SL_ROUTE_GRPC)
+		return port->app_protocol == SL_APP_H2C;
+	if (prefixed && port->app_protocol == SL_APP_UNKNOWN)
 		return false;
-	return protocol_routable(port->app_protocol);
+	return protocol_routable(port->app_protocol, kind);
 }
 
 static const struct port_node *port_by_number(const struct service_node *s, uint16_t number)
@@ -55,12 +58,12 @@ int backend_resolve(struct sl_compiler *c, struct route_node *n, const struct sl
 	if (!port)
 		return note_add(rw, "BackendNotFound", "%.*s: Service %.*s has no TCP port %u",
 				SL_STR_ARG(field), SL_STR_ARG(s->key), ref->port);
-	if (!protocol_spoken(port))
+	if (!protocol_spoken(port, rw->kind))
 		return note_add(rw, "UnsupportedProtocol",
 				"%.*s: port %u of Service %.*s has appProtocol \"%.*s\", which is "
-				"not spoken to backends of an HTTPRoute",
+				"not spoken to backends of %ss",
 				SL_STR_ARG(field), ref->port, SL_STR_ARG(s->key),
-				SL_STR_ARG(port->port->app_protocol));
+				SL_STR_ARG(port->port->app_protocol), route_kind_name(rw->kind));
 	ret->state = SL_BACKEND_OK;
 	return 0;
 }

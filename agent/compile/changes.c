@@ -6,13 +6,15 @@
 
 static struct sl_map *nodes_of(struct sl_compiler *c, enum sl_kind kind)
 {
+	enum sl_route_kind route;
+
+	if (route_kind_of(kind, &route))
+		return &c->routes[route];
 	switch (kind) {
 	case SL_KIND_SERVICE:
 		return &c->services;
 	case SL_KIND_ENDPOINTSLICE:
 		return &c->slices;
-	case SL_KIND_HTTPROUTE:
-		return &c->routes;
 	case SL_KIND_POD:
 		return &c->pods;
 	default:
@@ -23,15 +25,17 @@ static struct sl_map *nodes_of(struct sl_compiler *c, enum sl_kind kind)
 /* What its node was made of; NULL: nothing. Objects are embedded first. */
 static const struct sl_object *known(enum sl_kind kind, const void *node)
 {
+	enum sl_route_kind route;
+
 	if (!node)
 		return NULL;
+	if (route_kind_of(kind, &route))
+		return (const struct sl_object *)((const struct route_node *)node)->route;
 	switch (kind) {
 	case SL_KIND_SERVICE:
 		return (const struct sl_object *)((const struct service_node *)node)->service;
 	case SL_KIND_ENDPOINTSLICE:
 		return (const struct sl_object *)((const struct slice_node *)node)->slice;
-	case SL_KIND_HTTPROUTE:
-		return (const struct sl_object *)((const struct route_node *)node)->route;
 	case SL_KIND_POD:
 		return (const struct sl_object *)((const struct pod_node *)node)->pod;
 	default:
@@ -43,13 +47,15 @@ static const struct sl_object *known(enum sl_kind kind, const void *node)
 static int object_set(struct sl_compiler *c, enum sl_kind kind, struct sl_str key,
 		      struct sl_object *o)
 {
+	enum sl_route_kind route;
+
+	if (route_kind_of(kind, &route))
+		return route_set(c, route, key, (struct sl_route_object *)o);
 	switch (kind) {
 	case SL_KIND_SERVICE:
 		return service_set(c, key, (struct sl_service *)o);
 	case SL_KIND_ENDPOINTSLICE:
 		return slice_set(c, key, (struct sl_endpointslice *)o);
-	case SL_KIND_HTTPROUTE:
-		return route_set(c, key, (struct sl_httproute *)o);
 	case SL_KIND_POD:
 		return pod_set(c, key, (struct sl_pod *)o);
 	default:

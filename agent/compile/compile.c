@@ -26,11 +26,13 @@ struct sl_compile_report *sl_compile_report_free(struct sl_compile_report *r)
 
 static int status_cmp(const void *a, const void *b)
 {
-	const struct sl_meta *x = &(*(const struct sl_route_status *const *)a)->route->meta;
-	const struct sl_meta *y = &(*(const struct sl_route_status *const *)b)->route->meta;
-	int order = sl_str_cmp(x->namespace, y->namespace);
+	const struct sl_object *x = (*(const struct sl_route_status *const *)a)->route;
+	const struct sl_object *y = (*(const struct sl_route_status *const *)b)->route;
+	int order = sl_str_cmp(x->meta.namespace, y->meta.namespace);
 
-	return order ? order : sl_str_cmp(x->name, y->name);
+	if (!order)
+		order = sl_str_cmp(x->meta.name, y->meta.name);
+	return order ? order : (int)x->kind - (int)y->kind;
 }
 
 int sl_compile_report_list(const struct sl_compile_report *r, const struct sl_route_status ***ret,
@@ -101,6 +103,7 @@ static void state_init(struct sl_compiler *c)
 	sl_list_init(&c->changed_groups);
 	sl_list_init(&c->changed_ports);
 	sl_list_init(&c->warned_routes);
+	sl_list_init(&c->untold_routes);
 	sl_list_init(&c->bad_policies);
 	contest_init(&c->vips);
 	contest_init(&c->pod_ips);
@@ -152,8 +155,8 @@ struct sl_compiler *sl_compiler_free(struct sl_compiler *c)
 static int build(struct sl_compiler *c)
 {
 	static int (*const steps[])(struct sl_compiler *) = {
-		routes_detach,	 services_build, routes_build, groups_build,
-		frontends_build, vips_settle,	 pods_settle,
+		routes_detach,	services_build,	 routes_build, groups_build,
+		statuses_build, frontends_build, vips_settle,  pods_settle,
 	};
 
 	services_compare(c);

@@ -54,7 +54,8 @@ struct sl_compile_report {
 int sl_compile(const struct sl_model *model, const struct sl_compile_opts *opts,
 	       struct sl_snapshot **ret, struct sl_compile_report **ret_report);
 struct sl_compile_report *sl_compile_report_free(struct sl_compile_report *r);
-/* Sorted by key: a new array (free()) of borrowed pointers. Returns 0 or -ENOMEM. */
+/* Sorted by namespace, name and kind: a new array (free()) of borrowed pointers. Returns 0 or
+ * -ENOMEM. */
 int sl_compile_report_list(const struct sl_compile_report *r, const struct sl_route_status ***ret,
 			   size_t *ret_n);
 

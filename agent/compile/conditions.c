@@ -70,22 +70,110 @@ static const char *first_reason(const struct route_work *rw)
 	return "UnsupportedValue";
 }
 
+/* ---- Accepted ---- */
+
+/* The ports that a parentRef means, as lists for messages. */
+struct ports_text {
+	struct sl_buf attached, conflicted, skipped;
+	unsigned n_attached, n_conflicted, n_skipped;
+};
+
+static void ports_text_deinit(struct ports_text *t)
+{
+	sl_buf_deinit(&t->attached);
+	sl_buf_deinit(&t->conflicted);
+	sl_buf_deinit(&t->skipped);
+}
+
+static int ports_describe(const struct parent_work *p, struct ports_text *t)
+{
+	int r = 0;
+
+	for (const struct parent_port *port = p->ports; port && !r; port = port->next) {
+		const struct group_node *winner = port->group ? group_loses_to(port->group) : NULL;
+
+		if (!port->group)
+			r = sl_buf_printf(&t->skipped, "%s%u (%.*s)", t->n_skipped++ ? ", " : "",
+					  port->port, SL_STR_ARG(port->why_not));
+		else if (!winner)
+			r = sl_buf_printf(&t->attached, "%s%u", t->n_attached++ ? ", " : "",
+					  port->port);
+		else
+			r = sl_buf_printf(&t->conflicted, "%s%u (%s)",
+					  t->n_conflicted++ ? ", " : "", port->port,
+					  route_kind_name(winner->kind));
+	}
+	return r;
+}
+
+static int describe_attached(const struct parent_work *p, const struct ports_text *t,
+			     struct sl_buf *out)
+{
+	bool both = t->n_conflicted && t->n_skipped;
+
+	return sl_buf_printf(out, "Attached to Service %.*s port%s %.*s%s%.*s%s%.*s",
+			     SL_STR_ARG(p->service), t->n_attached > 1 ? "s" : "",
+			     SL_STR_ARG(sl_buf_str(&t->attached)),
+			     t->n_conflicted + t->n_skipped ? "; not applied to " : "",
+			     SL_STR_ARG(sl_buf_str(&t->conflicted)), both ? ", " : "",
+			     SL_STR_ARG(sl_buf_str(&t->skipped)));
+}
+
+static int describe_conflict(const struct parent_work *p, const struct ports_text *t,
+			     struct sl_buf *out)
+{
+	return sl_buf_printf(out,
+			     "Routes of a kind that takes precedence are attached to port%s %.*s "
+			     "of Service %.*s",
+			     t->n_conflicted > 1 ? "s" : "", SL_STR_ARG(sl_buf_str(&t->conflicted)),
+			     SL_STR_ARG(p->service));
+}
+
+/* *ret_reason: against it, NULL when accepted. */
+static int judge_ports(const struct route_work *rw, const struct parent_work *p,
+		       struct sl_buf *text, const char **ret_reason)
+{
+	_cleanup_(ports_text_deinit) struct ports_text t = {0};
+	int r = ports_describe(p, &t);
+
+	if (r)
+		return r;
+	if (!t.n_attached && t.n_conflicted) {
+		*ret_reason = "Conflicted";
+		return describe_conflict(p, &t, text);
+	}
+	if (!t.n_attached) {
+		*ret_reason = "UnsupportedValue";
+		return sl_buf_printf(text, "%s cannot be applied to port %.*s of Service %.*s",
+				     route_kind_name(rw->kind), SL_STR_ARG(sl_buf_str(&t.skipped)),
+				     SL_STR_ARG(p->service));
+	}
+	if (!route_is_broken(rw)) {
+		*ret_reason = NULL;
+		return describe_attached(p, &t, text);
+	}
+	*ret_reason = first_reason(rw);
+	r = sl_buf_printf(text, "No rule can be used, so requests get %s: ",
+			  rw->kind == SL_ROUTE_GRPC ? "UNAVAILABLE" : "500");
+	return r ? r : describe_rules(text, rw);
+}
+
 static int accepted(struct sl_route_status *st, const struct route_work *rw,
 		    const struct parent_work *p, struct sl_condition *c)
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
+	const char *reason = p->reason;
 	int r;
 
-	if (p->reason)
-		return condition_set(st, c, "Accepted", "False", p->reason, p->message);
-	if (rw->n_usable)
-		return condition_set(st, c, "Accepted", "True", "Accepted", p->message);
-	r = sl_buf_printf(&text, "No rule can be used, so requests get 500: ");
-	if (!r)
-		r = describe_rules(&text, rw);
+	if (reason)
+		return condition_set(st, c, "Accepted", "False", reason, p->message);
+	r = judge_ports(rw, p, &text, &reason);
 	return r ? r
-		 : condition_set(st, c, "Accepted", "False", first_reason(rw), sl_buf_str(&text));
+		 : condition_set(st, c, "Accepted", reason ? "False" : "True",
+				 reason ? reason : "Accepted", sl_buf_str(&text));
 }
+
+/* ---- the others ---- */
 
 static int resolved_refs(struct sl_route_status *st, const struct route_work *rw,
 			 struct sl_condition *c)
@@ -120,27 +208,29 @@ static int parent_status(struct sl_route_status *st, const struct route_work *rw
 			 const struct parent_work *p, struct sl_parent_status *ret)
 {
 	struct sl_condition *c = sl_arena_new_n(&st->arena, struct sl_condition, MAX_CONDITIONS);
+	bool is_accepted;
 	int r;
 
 	if (!c)
 		return -ENOMEM;
 	ret->conditions = c;
 	r = accepted(st, rw, p, &c[ret->n_conditions++]);
+	is_accepted = !r && sl_str_eqc(c->status, "True");
 	if (!r)
 		r = resolved_refs(st, rw, &c[ret->n_conditions++]);
-	if (!r && !p->reason && rw->n_usable && rw->n_usable < rw->route->n_rules)
+	if (!r && is_accepted && rw->n_usable < rw->route->n_rules)
 		r = partially_invalid(st, rw, &c[ret->n_conditions++]);
 	return r;
 }
 
 static int status_fill(const struct route_work *rw, struct sl_route_status *st)
 {
-	const struct sl_httproute *route = rw->route;
+	const struct sl_route_object *route = rw->route;
 	struct sl_parent_status *out =
 		sl_arena_new_n(&st->arena, struct sl_parent_status, route->n_parent_refs + 1);
 
-	if (!out ||
-	    sl_arena_printf(&st->arena, &st->key, "HTTPRoute/%.*s", SL_STR_ARG(route->object.key)))
+	if (!out || sl_arena_printf(&st->arena, &st->key, "%s/%.*s", route_kind_name(rw->kind),
+				    SL_STR_ARG(route->object.key)))
 		return -ENOMEM;
 	st->route = sl_object_ref((struct sl_object *)&route->object);
 	st->parents = out;
@@ -190,7 +280,7 @@ static bool same_status(const struct sl_route_status *a, const struct sl_route_s
 	return true;
 }
 
-int status_build(struct sl_compiler *c, struct route_node *n)
+static int status_build(struct sl_compiler *c, struct route_node *n)
 {
 	struct sl_route_status *st = sl_new(struct sl_route_status);
 	int r;
@@ -210,5 +300,18 @@ int status_build(struct sl_compiler *c, struct route_node *n)
 	}
 	sl_part_unref(n->status ? &n->status->part : NULL);
 	n->status = st;
+	return 0;
+}
+
+int statuses_build(struct sl_compiler *c)
+{
+	sl_list_foreach_safe (it, &c->untold_routes) {
+		struct route_node *n = sl_container_of(it, struct route_node, untold);
+		int r = status_build(c, n);
+
+		if (r)
+			return r;
+		sl_list_remove(&n->untold);
+	}
 	return 0;
 }

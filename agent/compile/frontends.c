@@ -43,26 +43,35 @@ int port_claim(struct sl_compiler *c, struct port_node *port)
 	return 0;
 }
 
-static int consumers_build(const struct port_node *port, struct sl_frontend *f)
+/* The tables in force. Producer routes live in the Service's namespace and apply to all clients,
+ * consumer routes to those of their own (GEP-1324). */
+static int tables_build(const struct port_node *port, struct sl_frontend *f)
 {
 	struct sl_consumer_group *out;
 	uint32_t n = 0;
 
-	sl_list_foreach (it, &port->consumers)
+	sl_list_foreach (it, &port->groups)
 		n++;
 	out = sl_arena_new_n(&f->arena, struct sl_consumer_group, n + 1);
 	if (!out)
 		return -ENOMEM;
 	f->consumers = out;
-	sl_list_foreach (it, &port->consumers) {
+	f->routed = n > 0;
+	sl_list_foreach (it, &port->groups) {
 		const struct group_node *g = sl_container_of(it, struct group_node, node);
 		struct sl_consumer_group *to = &out[f->n_consumers];
 
-		if (sl_arena_str(&f->arena, g->namespace, &to->namespace))
-			return -ENOMEM;
-		to->table = g->table;
+		if (group_loses_to(g))
+			continue;
+		if (sl_str_eq(g->namespace, f->namespace)) {
+			f->producer = g->table;
+		} else {
+			if (sl_arena_str(&f->arena, g->namespace, &to->namespace))
+				return -ENOMEM;
+			to->table = g->table;
+			f->n_consumers++;
+		}
 		sl_part_ref(&g->table->part);
-		f->n_consumers++;
 	}
 	return 0;
 }
@@ -84,12 +93,7 @@ static int frontend_fill(const struct port_node *port, struct sl_frontend *f)
 	f->n_vips = service->n_cluster_ips;
 	f->port = port->port->port;
 	f->app_protocol = port->app_protocol;
-	if (port->producer) {
-		f->producer = port->producer->table;
-		sl_part_ref(&f->producer->part);
-	}
-	f->routed = port->producer || !sl_list_empty(&port->consumers);
-	return consumers_build(port, f);
+	return tables_build(port, f);
 }
 
 static int frontend_build(struct sl_compiler *c, struct port_node *port)

@@ -8,9 +8,32 @@
 
 enum { TEXT_MAX_BYTES = 1024, WORK_BLOCK_BYTES = 1024 };
 
+/* ---- kinds ---- */
+
+static const enum sl_kind kinds[SL_N_ROUTE_KINDS] = {
+	[SL_ROUTE_GRPC] = SL_KIND_GRPCROUTE,
+	[SL_ROUTE_HTTP] = SL_KIND_HTTPROUTE,
+};
+
+bool route_kind_of(enum sl_kind kind, enum sl_route_kind *ret)
+{
+	for (int i = 0; i < SL_N_ROUTE_KINDS; i++) {
+		if (kinds[i] == kind) {
+			*ret = (enum sl_route_kind)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *route_kind_name(enum sl_route_kind kind)
+{
+	return sl_kind_name(kinds[kind]);
+}
+
 /* ---- nodes ---- */
 
-static void httproute_unref(struct sl_httproute *route)
+static void route_object_unref(struct sl_route_object *route)
 {
 	(void)sl_object_unref((struct sl_object *)route); /* always NULL */
 }
@@ -22,8 +45,10 @@ static void work_free(struct sl_compiler *c, struct route_work *rw)
 		return;
 	for (struct dependency *d = rw->dependencies; d; d = d->next)
 		sl_list_remove(&d->node);
-	for (struct attachment *a = rw->attachments; a; a = a->next)
+	for (struct attachment *a = rw->attachments; a; a = a->next) {
+		sl_list_remove(&a->node);
 		sl_part_unref(a->route ? &a->route->part : NULL);
+	}
 	for (struct pattern_use *u = rw->patterns; u; u = u->next) {
 		if (--u->pattern->n_users)
 			continue;
@@ -31,12 +56,12 @@ static void work_free(struct sl_compiler *c, struct route_work *rw)
 		(void)sl_regex_unref(u->pattern->regex);
 		free(u->pattern);
 	}
-	httproute_unref(rw->route);
+	route_object_unref(rw->route);
 	sl_arena_deinit(&rw->arena);
 	free(rw);
 }
 
-static int work_new(struct sl_httproute *route, struct route_work **ret)
+static int work_new(struct sl_route_object *route, struct route_work **ret)
 {
 	struct route_work *rw = sl_new(struct route_work);
 
@@ -44,6 +69,7 @@ static int work_new(struct sl_httproute *route, struct route_work **ret)
 		return -ENOMEM;
 	rw->arena = SL_ARENA_INIT(WORK_BLOCK_BYTES);
 	rw->route = route;
+	(void)route_kind_of(route->object.kind, &rw->kind); /* it is one */
 	sl_object_ref(&route->object);
 	*ret = rw;
 	return 0;
@@ -55,8 +81,9 @@ static void node_free(struct sl_compiler *c, struct route_node *n)
 	work_free(c, n->before);
 	sl_list_remove(&n->changed);
 	sl_list_remove(&n->warned);
+	sl_list_remove(&n->untold);
 	sl_part_unref(n->status ? &n->status->part : NULL);
-	httproute_unref(n->route);
+	route_object_unref(n->route);
 	free(n);
 }
 
@@ -66,10 +93,18 @@ void route_touch(struct sl_compiler *c, struct route_node *n)
 		sl_list_append(&c->changed_routes, &n->changed);
 }
 
-int route_set(struct sl_compiler *c, struct sl_str key, struct sl_httproute *route)
+void route_retell(struct sl_compiler *c, struct route_node *n)
 {
-	struct route_node *n = sl_map_get(&c->routes, key);
-	struct sl_httproute *old = n ? n->route : NULL;
+	if (sl_list_empty(&n->untold))
+		sl_list_append(&c->untold_routes, &n->untold);
+}
+
+int route_set(struct sl_compiler *c, enum sl_route_kind kind, struct sl_str key,
+	      struct sl_route_object *route)
+{
+	struct sl_map *nodes = &c->routes[kind];
+	struct route_node *n = sl_map_get(nodes, key);
+	struct sl_route_object *old = n ? n->route : NULL;
 	int r;
 
 	if (!n) {
@@ -78,21 +113,22 @@ int route_set(struct sl_compiler *c, struct sl_str key, struct sl_httproute *rou
 			return -ENOMEM;
 		sl_list_init(&n->changed);
 		sl_list_init(&n->warned);
+		sl_list_init(&n->untold);
 	}
 	if (route) {
 		/* The key lies in the object. Replacing does not fail. */
-		r = sl_map_put(&c->routes, route->object.key, n, NULL);
+		r = sl_map_put(nodes, route->object.key, n, NULL);
 		if (r) {
 			node_free(c, n);
 			return r;
 		}
 		sl_object_ref(&route->object);
 	} else {
-		(void)sl_map_del(&c->routes, key); /* it is there */
+		(void)sl_map_del(nodes, key); /* it is there */
 	}
 	n->route = route;
 	route_touch(c, n);
-	httproute_unref(old);
+	route_object_unref(old);
 	return 0;
 }
 
@@ -180,7 +216,7 @@ static int route_detach(struct sl_compiler *c, struct route_node *n)
 	}
 	rw->dependencies = NULL;
 	for (struct attachment *a = rw->attachments; a; a = a->next) {
-		int r = table_detach(c, a, rw->n_usable == 0);
+		int r = table_detach(c, a, route_is_broken(rw));
 
 		if (r)
 			return r;
@@ -215,7 +251,7 @@ static int route_build(struct sl_compiler *c, struct route_node *n)
 	if (!r)
 		r = route_attach(c, n);
 	if (!r)
-		r = status_build(c, n);
+		route_retell(c, n);
 	if (!r && n->work->warnings)
 		sl_list_append(&c->warned_routes, &n->warned);
 	return r;
@@ -269,9 +305,12 @@ void routes_free(struct sl_compiler *c)
 		if (!n->route)
 			node_free(c, n); /* in no map any more */
 	}
-	while ((n = sl_map_next(&c->routes, &pos, NULL)))
-		node_free(c, n);
-	sl_map_deinit(&c->routes);
+	for (int kind = 0; kind < SL_N_ROUTE_KINDS; kind++) {
+		pos = 0;
+		while ((n = sl_map_next(&c->routes[kind], &pos, NULL)))
+			node_free(c, n);
+		sl_map_deinit(&c->routes[kind]);
+	}
 	sl_map_deinit(&c->patterns); /* the last user frees them */
 }
 
@@ -279,11 +318,13 @@ void routes_free(struct sl_compiler *c)
 
 static int node_cmp(const void *a, const void *b)
 {
-	const struct sl_meta *x = &(*(const struct route_node *const *)a)->route->object.meta;
-	const struct sl_meta *y = &(*(const struct route_node *const *)b)->route->object.meta;
-	int order = sl_str_cmp(x->namespace, y->namespace);
+	const struct sl_object *x = &(*(const struct route_node *const *)a)->route->object;
+	const struct sl_object *y = &(*(const struct route_node *const *)b)->route->object;
+	int order = sl_str_cmp(x->meta.namespace, y->meta.namespace);
 
-	return order ? order : sl_str_cmp(x->name, y->name);
+	if (!order)
+		order = sl_str_cmp(x->meta.name, y->meta.name);
+	return order ? order : (int)x->kind - (int)y->kind;
 }
 
 int routes_warn(struct sl_compiler *c, struct sl_diags *diags)

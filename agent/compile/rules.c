@@ -144,11 +144,57 @@ static int path_check(struct sl_compiler *c, struct route_work *rw,
 	return pattern_check(c, rw, from->path, at, error, &ret->path_regex);
 }
 
+/* A part of a gRPC method; name: of the field. */
+static int rpc_part_check(struct sl_compiler *c, struct route_work *rw, struct sl_str text,
+			  bool is_regex, struct sl_str field, const char *name,
+			  const struct sl_rule_error **error, struct sl_match_text *ret)
+{
+	struct sl_str at;
+
+	ret->text = text;
+	if (!is_regex || !text.len || *error)
+		return 0;
+	if (sl_arena_printf(&rw->arena, &at, "%.*s.method.%s", SL_STR_ARG(field), name))
+		return -ENOMEM;
+	return pattern_check(c, rw, text, at, error, &ret->regex);
+}
+
+static int rpc_check(struct sl_compiler *c, struct route_work *rw,
+		     const struct sl_route_match *from, struct sl_str field,
+		     const struct sl_rule_error **error, struct sl_match *ret)
+{
+	struct sl_str service = from->rpc_service, method = from->rpc_method;
+	bool is_regex = from->rpc_type == SL_VALUE_REGEX;
+	int r = rpc_part_check(c, rw, service, is_regex, field, "service", error,
+			       &ret->rpc_service);
+
+	if (!r)
+		r = rpc_part_check(c, rw, method, is_regex, field, "method", error,
+				   &ret->rpc_method);
+	if (r || *error)
+		return r;
+	ret->is_rpc = true;
+	ret->path = SL_STR("");
+	if (service.len && method.len && !is_regex) {
+		ret->class = SL_MATCH_EXACT;
+		return sl_arena_printf(&rw->arena, &ret->path, "/%.*s/%.*s", SL_STR_ARG(service),
+				       SL_STR_ARG(method));
+	}
+	if (method.len || (service.len && is_regex)) {
+		ret->class = SL_MATCH_REGEX;
+		return 0;
+	}
+	ret->class = SL_MATCH_PREFIX;
+	return service.len ? sl_arena_printf(&rw->arena, &ret->path, "/%.*s", SL_STR_ARG(service))
+			   : 0;
+}
+
 static int match_check(struct sl_compiler *c, struct route_work *rw,
 		       const struct sl_route_match *from, struct sl_str field,
 		       const struct sl_rule_error **error, struct sl_match *ret)
 {
-	int r = path_check(c, rw, from, field, error, ret);
+	int r = rw->kind == SL_ROUTE_GRPC ? rpc_check(c, rw, from, field, error, ret)
+					  : path_check(c, rw, from, field, error, ret);
 
 	if (!r && !*error)
 		r = values_check(c, rw, from->headers, from->n_headers, true, field, error,
@@ -194,11 +240,14 @@ static int backend_check(struct sl_compiler *c, struct route_node *n, struct rul
 	struct route_work *rw = n->work;
 	const struct sl_backend_ref *ref = &rule->spec->backend_refs[i];
 	bool unresolved = false;
-	int r = filters_check(rw, ref->filters, ref->n_filters, field, &rule->error, &unresolved);
+	bool known = rule->error || rule->unresolved_filter;
+	int r = known ? 0
+		      : filters_check(rw, ref->filters, ref->n_filters, field, &rule->error,
+				      &unresolved);
 
-	if (r || rule->error)
-		return r;
-	r = backend_resolve(c, n, ref, field, &rule->backends[i]);
+	/* One that did not decode is the rule's error, which is told. */
+	if (!r && ref->name.len)
+		r = backend_resolve(c, n, ref, field, &rule->backends[i]);
 	if (r || !unresolved)
 		return r;
 	rule->backends[i].state = SL_BACKEND_INVALID;
@@ -207,6 +256,7 @@ static int backend_check(struct sl_compiler *c, struct route_node *n, struct rul
 			SL_STR_ARG(field));
 }
 
+/* Also of a rule that is dropped: its references are wrong or not, whatever else is. */
 static int backends_check(struct sl_compiler *c, struct route_node *node, struct rule_work *rule,
 			  struct sl_str field)
 {
@@ -216,7 +266,7 @@ static int backends_check(struct sl_compiler *c, struct route_node *node, struct
 	rule->backends = sl_arena_new_n(&rw->arena, struct backend_work, n + 1);
 	if (!rule->backends)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n && !rule->error; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		struct sl_str at;
 		int r = sl_arena_printf(&rw->arena, &at, "%.*s.backendRefs[%u]", SL_STR_ARG(field),
 					i);
@@ -274,7 +324,7 @@ static int rule_check(struct sl_compiler *c, struct route_node *n, struct rule_w
 	if (!r && !rule->error && !rule->unresolved_filter)
 		r = filters_check(rw, spec->filters, spec->n_filters, field, &rule->error,
 				  &rule->unresolved_filter);
-	if (!r && !rule->error && !rule->unresolved_filter)
+	if (!r)
 		r = backends_check(c, n, rule, field);
 	if (r || rule->error || !rule->unresolved_filter)
 		return r;
@@ -287,7 +337,7 @@ static int rule_check(struct sl_compiler *c, struct route_node *n, struct rule_w
 int rules_check(struct sl_compiler *c, struct route_node *n)
 {
 	struct route_work *rw = n->work;
-	const struct sl_httproute *route = rw->route;
+	const struct sl_route_object *route = rw->route;
 
 	rw->rules = sl_arena_new_n(&rw->arena, struct rule_work, route->n_rules + 1);
 	if (!rw->rules)
@@ -327,11 +377,23 @@ static int values_build(struct sl_arena *a, const struct sl_match_value *from, u
 	return 0;
 }
 
+static int text_build(struct sl_arena *a, const struct sl_match_text *from,
+		      struct sl_match_text *ret)
+{
+	if (sl_arena_str(a, from->text, &ret->text))
+		return -ENOMEM;
+	ret->regex = from->regex ? sl_regex_ref(from->regex) : NULL;
+	return 0;
+}
+
 /* *ret is at all times as far as it goes: its references are given back with it. */
 int match_build(struct sl_arena *a, const struct sl_match *from, struct sl_match *ret)
 {
-	*ret = (struct sl_match){.class = from->class, .method = from->method};
-	if (sl_arena_str(a, from->path, &ret->path))
+	*ret = (struct sl_match){
+		.class = from->class, .method = from->method, .is_rpc = from->is_rpc};
+	if (sl_arena_str(a, from->path, &ret->path) ||
+	    text_build(a, &from->rpc_service, &ret->rpc_service) ||
+	    text_build(a, &from->rpc_method, &ret->rpc_method))
 		return -ENOMEM;
 	ret->path_regex = from->path_regex ? sl_regex_ref(from->path_regex) : NULL;
 	if (values_build(a, from->headers, from->n_headers, &ret->headers, &ret->n_headers))
@@ -384,7 +446,9 @@ int rule_build(struct sl_arena *a, const struct route_work *rw, const struct rul
 	int r;
 
 	ret->index = rule->index;
-	r = sl_arena_printf(a, &ret->route, "HTTPRoute/%.*s", SL_STR_ARG(rw->route->object.key));
+	ret->kind = rw->kind;
+	r = sl_arena_printf(a, &ret->route, "%s/%.*s", route_kind_name(rw->kind),
+			    SL_STR_ARG(rw->route->object.key));
 	if (!r)
 		r = name_build(a, rule, &ret->name);
 	/* Without backends and filters the proxy answers 500, which is what an unresolved filter

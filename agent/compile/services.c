@@ -71,9 +71,7 @@ static void port_deinit(struct sl_compiler *c, struct port_node *port)
 {
 	for (uint32_t i = 0; i < port->n_claims; i++)
 		claim_drop(&c->vips, &port->claims[i]);
-	if (port->producer)
-		group_free(port->producer);
-	sl_list_foreach_safe (it, &port->consumers)
+	sl_list_foreach_safe (it, &port->groups)
 		group_free(sl_container_of(it, struct group_node, node));
 	sl_list_remove(&port->changed);
 	sl_part_unref(port->frontend ? &port->frontend->part : NULL);
@@ -245,7 +243,7 @@ static int port_init(struct sl_compiler *c, struct service_node *s, struct port_
 {
 	char *key = sl_asprintf("%.*s:%u", SL_STR_ARG(s->key), spec->port);
 
-	sl_list_init(&port->consumers);
+	sl_list_init(&port->groups);
 	sl_list_init(&port->changed);
 	port->service = s;
 	port->port = spec;

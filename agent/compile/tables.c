@@ -8,7 +8,7 @@
 /* ---- groups ---- */
 
 static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
-		     struct group_node **ret)
+		     enum sl_route_kind kind, struct group_node **ret)
 {
 	struct group_node *g = sl_calloc(1, sizeof(*g) + namespace.len);
 	int r;
@@ -22,8 +22,10 @@ static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_st
 	}
 	sl_list_init(&g->node);
 	sl_list_init(&g->changed);
+	sl_list_init(&g->attachments);
 	g->id = ++c->last_group_id;
 	g->port = port;
+	g->kind = kind;
 	memcpy(g + 1, namespace.ptr, namespace.len);
 	g->namespace = (struct sl_str){(const char *)(g + 1), namespace.len};
 	*ret = g;
@@ -32,8 +34,6 @@ static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_st
 
 void group_free(struct group_node *g)
 {
-	if (g->port->producer == g)
-		g->port->producer = NULL;
 	sl_list_remove(&g->node);
 	sl_list_remove(&g->changed);
 	(void)sl_match_builder_free(g->builder);
@@ -41,23 +41,18 @@ void group_free(struct group_node *g)
 	free(g);
 }
 
-/* Producer routes live in the Service's namespace and apply to all clients, consumer routes to
- * those of their own (GEP-1324). */
 static int group_get(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
-		     struct group_node **ret)
+		     enum sl_route_kind kind, struct group_node **ret)
 {
 	struct sl_list *at;
 	int r;
 
-	if (sl_str_eq(namespace, port->service->namespace)) {
-		r = port->producer ? 0 : group_new(c, port, namespace, &port->producer);
-		*ret = port->producer;
-		return r;
-	}
-	for (at = port->consumers.next; at != &port->consumers; at = at->next) {
+	for (at = port->groups.next; at != &port->groups; at = at->next) {
 		struct group_node *g = sl_container_of(at, struct group_node, node);
 		int order = sl_str_cmp(g->namespace, namespace);
 
+		if (!order)
+			order = (int)g->kind - (int)kind;
 		if (order == 0) {
 			*ret = g;
 			return 0;
@@ -65,10 +60,37 @@ static int group_get(struct sl_compiler *c, struct port_node *port, struct sl_st
 		if (order > 0)
 			break;
 	}
-	r = group_new(c, port, namespace, ret);
+	r = group_new(c, port, namespace, kind, ret);
 	if (!r)
 		sl_list_append(at, &(*ret)->node);
 	return r;
+}
+
+const struct group_node *group_loses_to(const struct group_node *g)
+{
+	const struct group_node *first = g;
+
+	for (struct sl_list *at = g->node.prev; at != &g->port->groups; at = at->prev) {
+		const struct group_node *before = sl_container_of(at, struct group_node, node);
+
+		if (!sl_str_eq(before->namespace, g->namespace))
+			break;
+		first = before;
+	}
+	return first == g ? NULL : first;
+}
+
+/* It is new, or goes: what that means for those that it takes precedence over. */
+static void group_announce(struct sl_compiler *c, const struct group_node *g)
+{
+	for (struct sl_list *at = g->node.next; at != &g->port->groups; at = at->next) {
+		const struct group_node *other = sl_container_of(at, struct group_node, node);
+
+		if (!sl_str_eq(other->namespace, g->namespace))
+			return;
+		sl_list_foreach (it, &other->attachments)
+			route_retell(c, sl_container_of(it, struct attachment, node)->owner);
+	}
 }
 
 static void group_touch(struct sl_compiler *c, struct group_node *g)
@@ -180,27 +202,31 @@ static int attachment_fill(struct sl_compiler *c, struct route_node *n, struct a
 	return 0;
 }
 
-int table_attach(struct sl_compiler *c, struct port_node *port, struct route_node *n)
+int table_attach(struct sl_compiler *c, struct port_node *port, struct route_node *n,
+		 struct group_node **ret)
 {
 	struct route_work *rw = n->work;
 	struct group_node *g = NULL;
 	struct attachment *a;
-	int r = group_get(c, port, n->route->object.meta.namespace, &g);
+	int r = group_get(c, port, n->route->object.meta.namespace, rw->kind, &g);
 
 	if (r)
 		return r;
+	*ret = g;
 	if (attachment_find(rw, g->id))
 		return 0; /* by another parentRef of the same route */
 	a = sl_arena_new(&rw->arena, struct attachment);
 	if (!a)
 		return -ENOMEM;
+	sl_list_append(&g->attachments, &a->node);
+	a->owner = n;
 	a->group = g;
 	a->group_id = g->id;
 	a->next = rw->attachments;
 	rw->attachments = a;
 	group_touch(c, g);
 	g->n_routes++;
-	g->n_broken += rw->n_usable == 0;
+	g->n_broken += route_is_broken(rw);
 	r = attachment_fill(c, n, a);
 	if (r)
 		return r;
@@ -213,6 +239,7 @@ int table_detach(struct sl_compiler *c, struct attachment *a, bool broken)
 	a->group->n_routes--;
 	a->group->n_broken -= broken;
 	c->n_rules -= a->route->n_rules;
+	sl_list_remove(&a->node);
 	group_touch(c, a->group);
 	return sl_match_builder_remove(a->group->builder, a->route);
 }
@@ -231,7 +258,7 @@ static int table_build(struct group_node *g)
 		(void)sl_route_table_unref(t);
 		return r;
 	}
-	/* Traffic of a route without rules may not go elsewhere unnoticed. */
+	t->kind = g->kind;
 	t->fallback_status = g->n_broken ? 500 : 404;
 	(void)sl_route_table_unref(g->table);
 	g->table = t;
@@ -245,6 +272,8 @@ int groups_build(struct sl_compiler *c)
 		int r;
 
 		port_touch(c, g->port);
+		if (!g->n_routes || !g->table)
+			group_announce(c, g);
 		if (!g->n_routes) {
 			group_free(g);
 			continue;

@@ -38,10 +38,11 @@ enum sl_app_protocol app_protocol_from(struct sl_str declared)
 	return SL_APP_UNKNOWN;
 }
 
-/* HTTP/2 is not spoken yet, on neither side: to lift that, take SL_APP_H2C out here. */
-bool protocol_routable(enum sl_app_protocol p)
+/* HTTP/2 is not spoken yet for an HTTPRoute, on neither side: to lift that, take SL_APP_H2C out
+ * here. */
+bool protocol_routable(enum sl_app_protocol p, enum sl_route_kind kind)
 {
-	return p != SL_APP_OPAQUE && p != SL_APP_H2C;
+	return p != SL_APP_OPAQUE && (p != SL_APP_H2C || kind == SL_ROUTE_GRPC);
 }
 
 /* ---- endpoints ---- */

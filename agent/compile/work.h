@@ -79,13 +79,15 @@ struct service_node {
 	struct sl_list bad_policy; /* in the compiler's, when the annotation is wrong */
 };
 
-/* The routes that make one table. */
+/* The routes that make one table: of one kind, and of one namespace or the producers'. */
 struct group_node {
-	struct sl_list node;	/* of the port's consumers */
+	struct sl_list node;	/* of the port's groups */
 	struct sl_list changed; /* in the compiler's */
 	uint64_t id;		/* never used again */
 	struct port_node *port;
 	struct sl_str namespace; /* of the routes; the bytes follow the struct */
+	enum sl_route_kind kind;
+	struct sl_list attachments;
 	uint32_t n_routes, n_broken;
 	struct sl_match_builder *builder;
 	struct sl_route_table *table; /* NULL before the first build */
@@ -100,8 +102,7 @@ struct port_node {
 	struct sl_upstream *upstream;
 	struct sl_addr *ready; /* addresses of ready endpoints of both families, sorted */
 	uint32_t n_ready;
-	struct group_node *producer;  /* NULL: none */
-	struct sl_list consumers;     /* by namespace */
+	struct sl_list groups;	      /* by namespace, then kind */
 	struct sl_frontend *frontend; /* NULL: has no address */
 	struct sl_list changed;	      /* in the compiler's: frontend to be made */
 	struct claim *claims;	      /* one per address */
@@ -135,10 +136,20 @@ struct rule_work {
 	struct backend_work *backends;
 };
 
+/* A port that a parentRef means. */
+struct parent_port {
+	struct parent_port *next;
+	uint16_t port;
+	struct group_node *group; /* NULL: not attached */
+	struct sl_str why_not;
+};
+
 struct parent_work {
 	bool ours;
-	const char *reason; /* NULL: attached */
+	const char *reason; /* NULL: see ports */
 	struct sl_str message;
+	struct sl_str service; /* its key, as text */
+	struct parent_port *ports, *last_port;
 };
 
 struct dependency {
@@ -151,6 +162,8 @@ struct dependency {
 /* A route in a table. */
 struct attachment {
 	struct attachment *next;
+	struct sl_list node; /* of the group's */
+	struct route_node *owner;
 	struct group_node *group;
 	uint64_t group_id;
 	struct sl_route *route; /* a reference */
@@ -175,8 +188,9 @@ struct warning {
 
 /* One version of a route, checked and attached. */
 struct route_work {
-	struct sl_arena arena;	    /* of what follows */
-	struct sl_httproute *route; /* a reference */
+	struct sl_arena arena;	       /* of what follows */
+	struct sl_route_object *route; /* a reference */
+	enum sl_route_kind kind;
 	struct rule_work *rules;
 	uint32_t n_usable; /* rules */
 	struct parent_work *parents;
@@ -188,12 +202,13 @@ struct route_work {
 };
 
 struct route_node {
-	struct sl_httproute *route; /* a reference; NULL: gone */
-	struct route_work *work;    /* what is in force; NULL: nothing */
-	struct route_work *before;  /* during a run: the version that it replaces */
+	struct sl_route_object *route; /* a reference; NULL: gone */
+	struct route_work *work;       /* what is in force; NULL: nothing */
+	struct route_work *before;     /* during a run: the version that it replaces */
 	struct sl_route_status *status;
 	struct sl_list changed; /* in the compiler's */
 	struct sl_list warned;	/* likewise, when it has warnings */
+	struct sl_list untold;	/* likewise, when its status is to be made */
 };
 
 /* ---- pods ---- */
@@ -210,11 +225,12 @@ struct pod_node {
 
 struct sl_compiler {
 	struct sl_compile_opts opts;
-	uint64_t model_id, model_generation;	      /* of the last run; 0: none */
-	struct sl_map services, slices, routes, pods; /* nodes by object key */
-	struct sl_map patterns;			      /* struct pattern by text */
+	uint64_t model_id, model_generation;  /* of the last run; 0: none */
+	struct sl_map services, slices, pods; /* nodes by object key */
+	struct sl_map routes[SL_N_ROUTE_KINDS];
+	struct sl_map patterns; /* struct pattern by text */
 	struct sl_list changed_services, changed_routes, changed_groups, changed_ports;
-	struct sl_list warned_routes, bad_policies;
+	struct sl_list warned_routes, untold_routes, bad_policies;
 	struct contest vips, pod_ips, pod_uids;
 	struct sl_slots slots;
 	uint64_t last_rule_id, last_group_id;
@@ -243,13 +259,19 @@ int services_warn(struct sl_compiler *c, struct sl_diags *diags);
 
 /* ---- upstreams.c ---- */
 enum sl_app_protocol app_protocol_from(struct sl_str declared);
-/* Whether the agent can apply an HTTPRoute to requests that arrive in this protocol. */
-bool protocol_routable(enum sl_app_protocol p);
+/* Whether the agent can apply a route of this kind to what arrives in this protocol. */
+bool protocol_routable(enum sl_app_protocol p, enum sl_route_kind kind);
 int upstream_build(struct sl_compiler *c, struct port_node *port);
 
 /* ---- routes.c ---- */
-int route_set(struct sl_compiler *c, struct sl_str key, struct sl_httproute *route);
+/* False: objects of the kind are no routes. */
+bool route_kind_of(enum sl_kind kind, enum sl_route_kind *ret);
+const char *route_kind_name(enum sl_route_kind kind);
+int route_set(struct sl_compiler *c, enum sl_route_kind kind, struct sl_str key,
+	      struct sl_route_object *route);
 void route_touch(struct sl_compiler *c, struct route_node *n);
+/* Its status is made anew, as other routes have changed what it says. */
+void route_retell(struct sl_compiler *c, struct route_node *n);
 int routes_detach(struct sl_compiler *c);
 int routes_build(struct sl_compiler *c);
 /* Frees what the changed ones were. */
@@ -263,6 +285,12 @@ int note_add(struct route_work *rw, const char *reason, const char *fmt, ...)
 int route_warn(struct route_work *rw, struct sl_str field, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int routes_warn(struct sl_compiler *c, struct sl_diags *diags);
+
+/* There are rules, and none can be used: its requests may not go elsewhere unnoticed. */
+static inline bool route_is_broken(const struct route_work *rw)
+{
+	return rw->route->n_rules && !rw->n_usable;
+}
 
 /* ---- backends.c ---- */
 /* Fills in *ret; what does not resolve is noted. */
@@ -292,7 +320,11 @@ struct sl_str prefix_strip(struct sl_str s);
 int route_attach(struct sl_compiler *c, struct route_node *n);
 
 /* ---- tables.c ---- */
-int table_attach(struct sl_compiler *c, struct port_node *port, struct route_node *n);
+int table_attach(struct sl_compiler *c, struct port_node *port, struct route_node *n,
+		 struct group_node **ret);
+/* The group of the same port and clients whose kind takes precedence over this one's; NULL: none.
+ */
+const struct group_node *group_loses_to(const struct group_node *g);
 int table_detach(struct sl_compiler *c, struct attachment *a, bool broken);
 void group_free(struct group_node *g);
 int groups_build(struct sl_compiler *c);
@@ -314,4 +346,4 @@ void pods_free(struct sl_compiler *c);
 int pods_warn(struct sl_compiler *c, struct sl_diags *diags);
 
 /* ---- conditions.c ---- */
-int status_build(struct sl_compiler *c, struct route_node *n);
+int statuses_build(struct sl_compiler *c);

@@ -227,8 +227,12 @@ int explain_put_result(struct explain *e, const char *kind, unsigned status, con
 	json_t *j = status ? json_pack("{s:s, s:i, s:s}", "kind", kind, "status", (int)status,
 				       "reason", reason)
 			   : json_pack("{s:s, s:s}", "kind", kind, "reason", reason);
+	int r = explain_put(e->answer, "result", j);
 
-	return explain_put(e->answer, "result", j);
+	if (r || !status || !e->table || e->table->kind != SL_ROUTE_GRPC)
+		return r;
+	return explain_put(j, "grpc_status",
+			   json_string(status == 404 ? "UNIMPLEMENTED" : "UNAVAILABLE"));
 }
 
 enum { DECIDED = 2 }; /* the result is written */
@@ -353,7 +357,7 @@ static const struct sl_route_table *choose_table(const struct explain *e, const 
 }
 
 /* Why the connection is none of the rules' business; NULL: it is. */
-static const char *why_passed(const struct explain *e, const struct sl_route_table *t)
+static const char *why_passed(const struct explain *e)
 {
 	const struct sl_frontend *f = e->frontend;
 
@@ -362,21 +366,24 @@ static const char *why_passed(const struct explain *e, const struct sl_route_tab
 	if (!f)
 		return "the Service has no cluster IP of its own: connections to it are not "
 		       "steered";
-	if (!f->routed && (f->app_protocol == SL_APP_OPAQUE || f->app_protocol == SL_APP_H2C))
-		return "no route can be attached to a port whose appProtocol is not HTTP/1: "
-		       "connections "
-		       "to it are not steered";
+	if (!f->routed && f->app_protocol == SL_APP_OPAQUE)
+		return "no route can be attached to a port whose appProtocol is not HTTP: "
+		       "connections to it are not steered";
+	if (!f->routed && f->app_protocol == SL_APP_H2C)
+		return "no GRPCRoute is attached to the port, and other routes cannot be: "
+		       "connections to it are not steered";
 	if (!f->routed)
 		return "no route is attached to the Service: connections to it are not steered";
-	if (!t)
+	if (!e->table)
 		return "the routes are for clients of other namespaces: the bytes go to an "
 		       "endpoint of "
 		       "the Service as they are";
 	return NULL;
 }
 
-static int follow_table(struct explain *e, const struct sl_route_table *t)
+static int follow_table(struct explain *e)
 {
+	const struct sl_route_table *t = e->table;
 	struct sl_explain x;
 	int r = sl_route_table_explain(t, &e->req, e->env.path, &e->arena, &x);
 
@@ -394,7 +401,6 @@ static int follow_table(struct explain *e, const struct sl_route_table *t)
 
 static int explain(struct explain *e)
 {
-	const struct sl_route_table *t;
 	const char *name, *passed;
 	int r = find_source(e);
 
@@ -404,16 +410,16 @@ static int explain(struct explain *e)
 		r = put_address(e);
 	if (r)
 		return r;
-	t = choose_table(e, &name);
+	e->table = choose_table(e, &name);
 	r = explain_put(e->answer, "table", json_string(name));
 	if (r)
 		return r;
-	passed = why_passed(e, t);
+	passed = why_passed(e);
 	r = read_request(e);
 	/* What is not looked into is not refused either. */
 	if (r >= 0 && r != SL_ADMIN_REFUSED && passed)
 		return explain_put_result(e, "pass_through", 0, passed);
-	return r ? r : follow_table(e, t);
+	return r ? r : follow_table(e);
 }
 
 int sl_view_explain(void *control, const json_t *request, json_t **ret)

@@ -12,6 +12,7 @@ struct explain {
 	struct sl_arena arena;
 	struct sl_str namespace; /* of the client; empty: unknown */
 	const struct sl_frontend *frontend;
+	const struct sl_route_table *table; /* NULL: not governed */
 	struct sl_addr address; /* that the client dials */
 	struct sl_request req;
 	struct sl_filter_env env;
@@ -22,7 +23,7 @@ struct explain {
 int explain_put(json_t *object, const char *key, json_t *value);
 int explain_put_str(json_t *object, const char *key, struct sl_str s);
 int explain_add(json_t *array, json_t *value);
-/* "result" without more; status 0: none. */
+/* "result" without more; status 0: none. Of a GRPCRoute also what the client sees of it. */
 int explain_put_result(struct explain *e, const char *kind, unsigned status, const char *reason);
 
 /* Writes "rule", "result" and "backends" for the rule that takes e->req. Returns 0 or -ENOMEM. */

@@ -31,14 +31,30 @@ static struct sl_str upstream_key(char *buf, size_t len, struct sl_str ns, struc
 	return (struct sl_str){buf, n > 0 && (size_t)n < len ? (size_t)n : 0};
 }
 
-static json_t *match_text(const struct sl_route_match *m)
+/* As sl_match_describe() has it. */
+static int rpc_text(const struct sl_route_match *m, struct sl_buf *out)
+{
+	struct sl_str any = SL_STR("*");
+
+	if (!m->rpc_service.len && !m->rpc_method.len)
+		return sl_buf_printf(out, "any method");
+	return sl_buf_printf(out, "%s %.*s/%.*s",
+			     m->rpc_type == SL_VALUE_REGEX ? "RegularExpression" : "Exact",
+			     SL_STR_ARG(m->rpc_service.len ? m->rpc_service : any),
+			     SL_STR_ARG(m->rpc_method.len ? m->rpc_method : any));
+}
+
+static json_t *match_text(const struct sl_route_match *m, bool is_rpc)
 {
 	static const char *const types[] = {"PathPrefix", "Exact", "RegularExpression"};
 	struct sl_buf b = SL_BUF_INIT(65536);
 	json_t *j = NULL;
 	int r;
 
-	r = sl_buf_printf(&b, "%s %.*s", types[m->path_type], SL_STR_ARG(m->path));
+	if (is_rpc)
+		r = rpc_text(m, &b);
+	else
+		r = sl_buf_printf(&b, "%s %.*s", types[m->path_type], SL_STR_ARG(m->path));
 	if (!r && m->method.len)
 		r = sl_buf_printf(&b, ", method %.*s", SL_STR_ARG(m->method));
 	for (uint32_t i = 0; i < m->n_headers && !r; i++)
@@ -55,9 +71,11 @@ static json_t *match_text(const struct sl_route_match *m)
 	return j;
 }
 
-static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule *rule,
+static json_t *rule_json(const struct sl_control *c, const struct sl_route_object *route,
 			 uint32_t index)
 {
+	const struct sl_route_rule *rule = &route->rules[index];
+	bool is_rpc = route->object.kind == SL_KIND_GRPCROUTE;
 	_cleanup_(sl_view_decrefp) json_t *matches = json_array();
 	_cleanup_(sl_view_decrefp) json_t *filters = json_array();
 	_cleanup_(sl_view_decrefp) json_t *backends = json_array();
@@ -66,7 +84,7 @@ static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule 
 
 	(void)snprintf(name, sizeof(name), "%u", index);
 	for (uint32_t i = 0; i < rule->n_matches; i++)
-		r |= json_array_append_new(matches, match_text(&rule->matches[i]));
+		r |= json_array_append_new(matches, match_text(&rule->matches[i], is_rpc));
 	for (uint32_t i = 0; i < rule->n_filters; i++)
 		r |= json_array_append_new(filters, sl_view_str(rule->filters[i].type_name));
 	for (uint32_t i = 0; i < rule->n_backend_refs; i++) {
@@ -88,28 +106,40 @@ static json_t *rule_json(const struct sl_control *c, const struct sl_route_rule 
 			 matches, "filters", filters, "backends", backends);
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+/* NULL when it is gone. */
+static const struct sl_route_object *find_route(const struct sl_control *c, const char *kind,
+						const char *ns, const char *name)
+{
+	for (enum sl_kind k = 0; c->model && k < SL_N_KINDS; k++) {
+		if (sl_kind_is_route(k) && strcmp(sl_kind_name(k), kind) == 0)
+			return (const struct sl_route_object *)sl_model_get(
+				c->model, k, sl_str_from(ns), sl_str_from(name));
+	}
+	return NULL;
+}
+
 /* Completes what status has (kind, namespace, name, parents) with rules and a count. */
 static int complete_route(const struct sl_control *c, json_t *route)
 {
-	const char *ns = json_string_value(json_object_get(route, "namespace"));
-	const char *name = json_string_value(json_object_get(route, "name"));
-	const struct sl_object *o;
+	const char *kind = text_of(route, "kind"), *ns = text_of(route, "namespace");
+	const char *name = text_of(route, "name");
+	const struct sl_route_object *route_object;
 	char label[600];
 	json_t *rules = json_array();
 	int r = 0;
 
-	o = c->model && ns && name
-		    ? sl_model_get(c->model, SL_KIND_HTTPROUTE, sl_str_from(ns), sl_str_from(name))
-		    : NULL;
-	if (o) {
-		const struct sl_httproute *h =
-			sl_container_of(o, const struct sl_httproute, object);
-
-		for (uint32_t i = 0; i < h->n_rules; i++)
-			r |= json_array_append_new(rules, rule_json(c, &h->rules[i], i));
-	}
+	route_object = find_route(c, kind, ns, name);
+	for (uint32_t i = 0; route_object && i < route_object->n_rules; i++)
+		r |= json_array_append_new(rules, rule_json(c, route_object, i));
 	r |= json_object_set_new(route, "rules", rules);
-	(void)snprintf(label, sizeof(label), "HTTPRoute/%s/%s", ns ? ns : "", name ? name : "");
+	(void)snprintf(label, sizeof(label), "%s/%s/%s", kind, ns, name);
 	r |= json_object_set_new(route, "requests",
 				 json_integer((json_int_t)sl_metrics_route_requests(
 					 c->metrics, sl_str_from(label))));

@@ -125,8 +125,11 @@ bool sl_conn_detect(struct sl_conn *c)
 	}
 	declared = c->frontend->app_protocol;
 	/* A client that no rule governs gets what it would get without a mesh: bytes. */
-	if (!c->table || declared == SL_APP_OPAQUE || declared == SL_APP_H2C)
+	if (!c->table || declared == SL_APP_OPAQUE)
 		return become_tunnel(c);
+	/* Who attaches a GRPCRoute says that HTTP is spoken. */
+	if (c->table->kind == SL_ROUTE_GRPC)
+		declared = SL_APP_HTTP;
 
 	n = sl_sock_fill(&c->sock, SL_SOCK_READ_BYTES);
 	if (n == -ENOMEM || c->sock.error) {
@@ -137,6 +140,11 @@ bool sl_conn_detect(struct sl_conn *c)
 	case SL_H1_GUESS_HTTP1:
 		return become_http(c);
 	case SL_H1_GUESS_H2_PREFACE:
+		if (c->table->kind == SL_ROUTE_GRPC) {
+			/* Passed through it would go around the rules. */
+			sl_conn_kill(c, SL_END_NO_BACKEND);
+			return false;
+		}
 		return become_tunnel(c);
 	case SL_H1_GUESS_OTHER:
 		/* Declared HTTP: the codec answers 400. */

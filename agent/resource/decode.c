@@ -32,6 +32,7 @@ static const struct kind_form forms[] = {
 	 false,
 	 &sl_text_subdomain,
 	 sl_decode_httproute},
+	{GATEWAY_GROUP, {"v1"}, SL_KIND_GRPCROUTE, false, &sl_text_subdomain, sl_decode_grpcroute},
 };
 
 /* What apiVersion and kind say, borrowed from the JSON tree. */

@@ -13,13 +13,19 @@ static const struct {
 	[SL_KIND_SERVICE] = {"Service", sizeof(struct sl_service)},
 	[SL_KIND_ENDPOINTSLICE] = {"EndpointSlice", sizeof(struct sl_endpointslice)},
 	[SL_KIND_POD] = {"Pod", sizeof(struct sl_pod)},
-	[SL_KIND_HTTPROUTE] = {"HTTPRoute", sizeof(struct sl_httproute)},
+	[SL_KIND_HTTPROUTE] = {"HTTPRoute", sizeof(struct sl_route_object)},
+	[SL_KIND_GRPCROUTE] = {"GRPCRoute", sizeof(struct sl_route_object)},
 };
 
 const char *sl_kind_name(enum sl_kind kind)
 {
 	assert(kind < SL_N_KINDS);
 	return kinds[kind].name;
+}
+
+bool sl_kind_is_route(enum sl_kind kind)
+{
+	return kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
 }
 
 int sl_object_new(enum sl_kind kind, struct sl_object **ret)

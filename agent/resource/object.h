@@ -18,9 +18,12 @@ enum sl_kind {
 	SL_KIND_ENDPOINTSLICE,
 	SL_KIND_POD,
 	SL_KIND_HTTPROUTE,
+	SL_KIND_GRPCROUTE,
 	SL_N_KINDS,
 };
 const char *sl_kind_name(enum sl_kind kind);
+/* Its objects are struct sl_route_object. */
+bool sl_kind_is_route(enum sl_kind kind);
 
 struct sl_label {
 	struct sl_str name, value;
@@ -129,7 +132,7 @@ struct sl_pod {
 	struct sl_str phase; /* Running, Succeeded, ...; may be empty */
 };
 
-/* ---- HTTPRoute ---- */
+/* ---- routes ---- */
 
 struct sl_parent_ref {
 	struct sl_str group, kind; /* defaults filled in */
@@ -149,10 +152,15 @@ struct sl_name_match { /* header or query parameter */
 };
 
 struct sl_route_match {
+	/* HTTPRoute */
 	enum sl_path_match path_type;
-	struct sl_str path;			 /* as written; default "/" */
-	struct sl_str method;			 /* empty: any */
-	struct sl_name_match *headers, *queries; /* as written, duplicates included */
+	struct sl_str path;   /* as written; default "/" */
+	struct sl_str method; /* empty: any */
+	/* GRPCRoute; an empty part is any */
+	enum sl_value_match rpc_type;
+	struct sl_str rpc_service, rpc_method;
+	/* both; as written, duplicates included */
+	struct sl_name_match *headers, *queries;
 	uint32_t n_headers, n_queries;
 };
 
@@ -211,7 +219,7 @@ struct sl_backend_ref {
 
 struct sl_route_rule {
 	struct sl_str name;		/* empty: none */
-	struct sl_route_match *matches; /* at least one: the default is written in */
+	struct sl_route_match *matches; /* at least one: the default, all requests, is written in */
 	uint32_t n_matches;
 	struct sl_filter_spec *filters;
 	uint32_t n_filters;
@@ -228,12 +236,13 @@ struct sl_route_rule {
 	uint32_t line;
 };
 
-struct sl_httproute {
+/* HTTPRoute and GRPCRoute: object.kind tells. */
+struct sl_route_object {
 	struct sl_object object;
 	struct sl_parent_ref *parent_refs;
 	uint32_t n_parent_refs;
 	struct sl_str *hostnames; /* no meaning in a mesh; kept for display */
 	uint32_t n_hostnames;
-	struct sl_route_rule *rules; /* at least one */
+	struct sl_route_rule *rules; /* HTTPRoute: at least one */
 	uint32_t n_rules;
 };

@@ -147,6 +147,35 @@ static bool ends(struct sl_str s, struct sl_str end)
 	return s.len >= end.len && memcmp(s.ptr + s.len - end.len, end.ptr, end.len) == 0;
 }
 
+/* Words joined by dots; a word has letters, digits and "_" and no digit first. */
+static bool is_words(struct sl_str s, bool dots)
+{
+	char before = '.';
+
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+		bool letter = is_alpha(c) || c == '_';
+
+		if (!letter && !is_digit(c) && !(dots && c == '.'))
+			return false;
+		if (before == '.' && !letter)
+			return false;
+		before = c;
+	}
+	return before != '.';
+}
+
+static bool is_rpc_method(struct sl_str s)
+{
+	return is_words(s, false);
+}
+
+/* The API lets one dot lead. */
+static bool is_rpc_service(struct sl_str s)
+{
+	return is_words(sl_str_starts(s, SL_STR(".")) ? sl_str_skip(s, 1) : s, true);
+}
+
 const char *sl_path_problem(struct sl_str s)
 {
 	if (s.len == 0 || s.ptr[0] != '/')
@@ -219,6 +248,12 @@ const struct sl_text_type sl_text_header_value = {1, 4096, is_header_value,
 						  "a header value without control characters"};
 const struct sl_text_type sl_text_header_match = {1, 4096, NULL, "text"};
 const struct sl_text_type sl_text_query_match = {1, 1024, NULL, "text"};
+const struct sl_text_type sl_text_rpc_service = {
+	1, 1024, is_rpc_service,
+	"a gRPC service (words of letters, digits and \"_\", separated by \".\")"};
+const struct sl_text_type sl_text_rpc_method = {1, 1024, is_rpc_method,
+						"a gRPC method (letters, digits and \"_\")"};
+const struct sl_text_type sl_text_rpc_pattern = {0, 1024, NULL, "text"};
 const struct sl_text_type sl_text_path_match = {0, 1024, NULL, "text"};
 const struct sl_text_type sl_text_path_full = {
 	0, 1024, is_path_full,

@@ -26,9 +26,12 @@ extern const struct sl_text_type sl_text_token;		    /* RFC 9110, at most 256 */
 extern const struct sl_text_type sl_text_header_value; /* no control characters, at most 4096 */
 extern const struct sl_text_type sl_text_header_match; /* 1 to 4096, any */
 extern const struct sl_text_type sl_text_query_match;  /* 1 to 1024, any */
-extern const struct sl_text_type sl_text_path_match;   /* at most 1024: sl_path_problem() */
-extern const struct sl_text_type sl_text_path_full;    /* "/" and path characters */
-extern const struct sl_text_type sl_text_path_prefix;  /* the same, or empty */
+extern const struct sl_text_type sl_text_rpc_service;  /* a gRPC service with its package */
+extern const struct sl_text_type sl_text_rpc_method;
+extern const struct sl_text_type sl_text_rpc_pattern; /* of either: at most 1024, any */
+extern const struct sl_text_type sl_text_path_match;  /* at most 1024: sl_path_problem() */
+extern const struct sl_text_type sl_text_path_full;   /* "/" and path characters */
+extern const struct sl_text_type sl_text_path_prefix; /* the same, or empty */
 
 /* Number of characters of valid UTF-8. */
 size_t sl_text_length(struct sl_str s);

@@ -23,8 +23,27 @@ static bool regex_fits(const struct walk *w, const struct sl_regex *regex, struc
 	return r == SL_REGEX_YES;
 }
 
+static bool text_fits(const struct walk *w, const struct sl_match_text *want, struct sl_str have,
+		      struct sl_explain_step *step)
+{
+	if (!want->text.len)
+		return true;
+	return want->regex ? regex_fits(w, want->regex, have, step) : sl_str_eq(want->text, have);
+}
+
+static bool rpc_fits(const struct walk *w, const struct sl_match *m, struct sl_explain_step *step)
+{
+	struct sl_str service, method;
+
+	match_split_rpc(w->path, &service, &method);
+	return text_fits(w, &m->rpc_service, service, step) &&
+	       text_fits(w, &m->rpc_method, method, step);
+}
+
 static bool path_fits(const struct walk *w, const struct sl_match *m, struct sl_explain_step *step)
 {
+	if (m->is_rpc)
+		return rpc_fits(w, m, step);
 	switch (m->class) {
 	case SL_MATCH_EXACT:
 		return sl_str_eq(w->path, m->path);
@@ -129,6 +148,19 @@ static int describe_values(const char *kind, const struct sl_match_value *values
 	return r;
 }
 
+/* "Exact service/method", "*" for a part that can be any. */
+static int describe_rpc(const struct sl_match *m, struct sl_buf *out)
+{
+	struct sl_str any = SL_STR("*");
+	bool regex = m->rpc_service.regex || m->rpc_method.regex;
+
+	if (!m->rpc_service.text.len && !m->rpc_method.text.len)
+		return sl_buf_printf(out, "any method");
+	return sl_buf_printf(out, "%s %.*s/%.*s", regex ? "RegularExpression" : "Exact",
+			     SL_STR_ARG(m->rpc_service.text.len ? m->rpc_service.text : any),
+			     SL_STR_ARG(m->rpc_method.text.len ? m->rpc_method.text : any));
+}
+
 int sl_match_describe(const struct sl_match *m, struct sl_buf *out)
 {
 	static const char *const classes[] = {
@@ -139,8 +171,9 @@ int sl_match_describe(const struct sl_match *m, struct sl_buf *out)
 	/* In the order of enum sl_method. */
 	static const char *const methods[] = {"",	"GET",	   "HEAD",    "POST",  "PUT",
 					      "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-	int r = sl_buf_printf(out, "%s %.*s", classes[m->class],
-			      SL_STR_ARG(m->path.len ? m->path : SL_STR("/")));
+	int r = m->is_rpc ? describe_rpc(m, out)
+			  : sl_buf_printf(out, "%s %.*s", classes[m->class],
+					  SL_STR_ARG(m->path.len ? m->path : SL_STR("/")));
 
 	if (!r && m->method != SL_METHOD_OTHER)
 		r = sl_buf_printf(out, ", method %s", methods[m->method]);

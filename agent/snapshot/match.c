@@ -29,6 +29,7 @@ struct sl_match_scratch {
 struct lookup {
 	const struct sl_request *req;
 	struct sl_str path;
+	struct sl_str service, method; /* of a gRPC request */
 	struct sl_match_scratch *scratch;
 	struct sl_arena *arena;
 	const struct sl_match *best;
@@ -96,6 +97,16 @@ static bool query_name_eq(struct sl_str raw, struct sl_str name)
 			return false;
 	}
 	return n == name.len;
+}
+
+void match_split_rpc(struct sl_str path, struct sl_str *ret_service, struct sl_str *ret_method)
+{
+	size_t slash = path.len - 1; /* the first byte is one */
+
+	while (path.ptr[slash] != '/')
+		slash--;
+	*ret_service = slash ? (struct sl_str){path.ptr + 1, slash - 1} : SL_STR("");
+	*ret_method = sl_str_skip(path, slash + 1);
 }
 
 int match_find_header(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,
@@ -169,6 +180,13 @@ static bool values_match(struct lookup *l, enum bin_kind kind, const struct sl_m
 	return true;
 }
 
+static bool text_matches(struct lookup *l, const struct sl_match_text *want, struct sl_str have)
+{
+	if (!want->text.len)
+		return true;
+	return want->regex ? regex_matches(l, want->regex, have) : sl_str_eq(want->text, have);
+}
+
 /* Everything but an exact path or prefix, which the bucket stands for. */
 static bool match_applies(struct lookup *l, const struct sl_match *m)
 {
@@ -177,6 +195,9 @@ static bool match_applies(struct lookup *l, const struct sl_match *m)
 	if (!values_match(l, BIN_HEADER, m->headers, m->n_headers) ||
 	    !values_match(l, BIN_QUERY, m->queries, m->n_queries))
 		return false;
+	if (m->is_rpc)
+		return text_matches(l, &m->rpc_service, l->service) &&
+		       text_matches(l, &m->rpc_method, l->method);
 	return !m->path_regex || regex_matches(l, m->path_regex, l->path);
 }
 
@@ -236,19 +257,35 @@ static bool try_bucket(struct lookup *l, const struct bucket *b)
 	return l->best;
 }
 
-static void try_prefixes(struct lookup *l, const struct sl_match_index *index)
+static bool try_prefix(struct lookup *l, const struct sl_match_index *index, uint32_t len)
 {
+	const struct bucket *b;
+
+	/* Element-wise: the prefix ends where the path does, or before a "/". */
+	if (len > l->path.len || (len < l->path.len && l->path.ptr[len] != '/'))
+		return false;
+	b = bucket_of(sl_pmap_get(&index->prefix, (struct sl_str){l->path.ptr, len}));
+	return b && try_bucket(l, b);
+}
+
+/* Patterns precede prefixes of up to that length. */
+static void try_others(struct lookup *l, const struct sl_match_index *index, uint32_t pattern_len)
+{
+	const struct bucket *patterns = index->regex;
+
 	for (uint32_t i = 0; i < index->n_prefix_lengths; i++) {
 		uint32_t len = index->prefix_lengths[i];
-		const struct bucket *b;
 
-		/* Element-wise: the prefix ends where the path does, or before a "/". */
-		if (len > l->path.len || (len < l->path.len && l->path.ptr[len] != '/'))
-			continue;
-		b = bucket_of(sl_pmap_get(&index->prefix, (struct sl_str){l->path.ptr, len}));
-		if (b && try_bucket(l, b))
+		if (patterns && len <= pattern_len) {
+			if (try_bucket(l, patterns))
+				return;
+			patterns = NULL;
+		}
+		if (try_prefix(l, index, len))
 			return;
 	}
+	if (patterns)
+		(void)try_bucket(l, patterns); /* l->best tells */
 }
 
 const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
@@ -261,10 +298,13 @@ const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
 
 	if (!path.len || path.ptr[0] != '/')
 		l.path = SL_STR("/"); /* CONNECT and "OPTIONS *" name the whole server */
+	if (t->kind == SL_ROUTE_GRPC)
+		match_split_rpc(l.path, &l.service, &l.method);
 	scratch->round++;
 	scratch->failed = false;
 	exact = bucket_of(sl_pmap_get(&index->exact, l.path));
-	if (!(exact && try_bucket(&l, exact)) && !(index->regex && try_bucket(&l, index->regex)))
-		try_prefixes(&l, index);
+	/* A prefix of a gRPC path is a service by name, or none. */
+	if (!exact || !try_bucket(&l, exact))
+		try_others(&l, index, t->kind == SL_ROUTE_GRPC ? 0 : UINT32_MAX);
 	return l.best && !scratch->failed ? l.best->rule : NULL;
 }

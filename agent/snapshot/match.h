@@ -7,6 +7,9 @@
  * Candidates are found by path, and where many share a path, by header or query value or method, in
  * time that does not grow with the number of rules. Of regular expressions for paths only those are
  * run whose literal beginning or end fits.
+ *
+ * Of GRPCRoutes: service and method by name, service, patterns, method, neither; then number of
+ * headers, and on as above. A regular expression has to fit the whole service or method.
  */
 #include "http/message.h"
 #include "snapshot/snapshot.h"

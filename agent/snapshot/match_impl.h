@@ -75,6 +75,8 @@ static inline const struct match_list *match_list_of(const struct sl_part *p)
 	return (const struct match_list *)p; /* embedded first */
 }
 
+/* "/service/method": the method is behind the last slash. */
+void match_split_rpc(struct sl_str path, struct sl_str *ret_service, struct sl_str *ret_method);
 /* The value of the header, joined when it is repeated, or of the first query parameter of that
  * name. Returns 0, -ENOENT, or -ENOMEM. */
 int match_find_header(const struct sl_request *req, struct sl_arena *arena, struct sl_str name,

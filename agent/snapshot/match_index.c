@@ -8,6 +8,22 @@
 
 /* ---- order ---- */
 
+/* An exact part precedes a pattern, which the API leaves unranked, and that no part. */
+static unsigned rank_of(const struct sl_match_text *t)
+{
+	return !t->text.len ? 2 : t->regex ? 1 : 0;
+}
+
+/*
+ * More characters in the service, more in the method, more headers (GRPCRouteRule in the Gateway
+ * API's Go types). Exact parts that match one request are equally long.
+ */
+static uint64_t rpc_order_of(const struct sl_match *m)
+{
+	return (uint64_t)(rank_of(&m->rpc_service) * 3 + rank_of(&m->rpc_method)) << 16 |
+	       (0xffff - (uint64_t)(m->n_headers & 0xffff));
+}
+
 /*
  * The API leaves regular expressions unranked: here exact paths come first, then regular
  * expressions, then prefixes, longest first. Then a method, more headers, more query parameters
@@ -17,6 +33,8 @@ static uint64_t order_of(const struct sl_match *m)
 {
 	uint64_t len = m->class == SL_MATCH_PREFIX ? m->path.len : 0;
 
+	if (m->is_rpc)
+		return rpc_order_of(m);
 	return (uint64_t)m->class << 62 | (0xffffff - (len & 0xffffff)) << 33 |
 	       (uint64_t)(m->method == SL_METHOD_OTHER) << 32 |
 	       (0xffff - (uint64_t)(m->n_headers & 0xffff)) << 16 |
@@ -57,6 +75,33 @@ static int hash_header_name(struct sl_arena *arena, struct sl_match_value *v)
 	return 0;
 }
 
+/* The ends of "/service/method". */
+static int rpc_literals(struct sl_match *m, struct sl_arena *arena)
+{
+	struct sl_str head = SL_STR_NULL, tail = SL_STR_NULL, other;
+	int r = 0;
+
+	if (m->rpc_service.regex)
+		r = sl_regex_literals(m->rpc_service.text, arena, &head, &other);
+	if (!r && head.len)
+		r = sl_arena_printf(arena, &m->head, "/%.*s", SL_STR_ARG(head));
+	if (!r && m->rpc_method.regex)
+		r = sl_regex_literals(m->rpc_method.text, arena, &other, &tail);
+	if (!r && tail.len)
+		m->tail = tail;
+	if (!r && m->rpc_method.text.len && !m->rpc_method.regex)
+		r = sl_arena_printf(arena, &m->tail, "/%.*s", SL_STR_ARG(m->rpc_method.text));
+	return r;
+}
+
+static int find_literals(struct sl_match *m, struct sl_arena *arena)
+{
+	if (m->class != SL_MATCH_REGEX)
+		return 0;
+	return m->is_rpc ? rpc_literals(m, arena)
+			 : sl_regex_literals(m->path, arena, &m->head, &m->tail);
+}
+
 int sl_route_seal(struct sl_route *r)
 {
 	for (uint32_t i = 0; i < r->n_matches; i++) {
@@ -73,7 +118,7 @@ int sl_route_seal(struct sl_route *r)
 		}
 		for (uint32_t j = 0; j < m->n_queries; j++)
 			m->queries[j].name_hash = sl_str_hash(m->queries[j].name);
-		err = m->path_regex ? sl_regex_literals(m->path, &r->arena, &m->head, &m->tail) : 0;
+		err = find_literals(m, &r->arena);
 		if (err)
 			return err;
 	}

@@ -21,11 +21,21 @@ struct sl_match_value {
 	uint64_t name_hash;	/* headers: of the name in lower case */
 };
 
+/* A part of a gRPC request's path. */
+struct sl_match_text {
+	struct sl_str text;	/* empty: any; also the text of the pattern */
+	struct sl_regex *regex; /* NULL: equal bytes */
+};
+
 struct sl_match {
 	const struct sl_rule *rule;
 	enum sl_match_class class;
 	struct sl_str path; /* PREFIX: without trailing "/", so "" is every path */
 	struct sl_regex *path_regex;
+	/* Of a GRPCRoute, whose class and path are made of these two: both known are an exact path,
+	 * the service alone is a prefix, and so is neither; all others are filed as patterns. */
+	bool is_rpc;
+	struct sl_match_text rpc_service, rpc_method;
 	enum sl_method method;		/* SL_METHOD_OTHER: any */
 	struct sl_match_value *headers; /* no two of one name, without case */
 	struct sl_match_value *queries; /* no two of one name */

@@ -46,6 +46,8 @@ static void route_free(struct sl_part *p)
 
 	for (uint32_t i = 0; i < r->n_matches; i++) {
 		sl_regex_unref(r->matches[i].path_regex);
+		sl_regex_unref(r->matches[i].rpc_service.regex);
+		sl_regex_unref(r->matches[i].rpc_method.regex);
 		values_unref(r->matches[i].headers, r->matches[i].n_headers);
 		values_unref(r->matches[i].queries, r->matches[i].n_queries);
 	}

@@ -61,9 +61,14 @@ struct sl_backend {
 
 #define SL_TIMEOUT_NONE 0
 
+/* Kinds of routes. Where several are attached to one port for the same clients the first of them
+ * is in force, the others are not (GEP-1294). */
+enum sl_route_kind { SL_ROUTE_GRPC, SL_ROUTE_HTTP, SL_N_ROUTE_KINDS };
+
 struct sl_rule {
 	struct sl_str route; /* "HTTPRoute/namespace/name" */
-	struct sl_str name;  /* rule name, else its index as text */
+	enum sl_route_kind kind;
+	struct sl_str name; /* rule name, else its index as text */
 	uint32_t index;
 	/* Its place in a worker's balancing state: n_backends cells from wrr_offset on, all below
 	 * the snapshot's n_wrr. A rule keeps place and id for as long as its backends and weights
@@ -92,11 +97,13 @@ struct sl_route {
 };
 
 /* The rules that apply to one group of clients of one Service port (GEP-1324: the
- * producer routes, or the consumer routes of one namespace). */
+ * producer routes, or the consumer routes of one namespace); all of one kind. */
 struct sl_route_table {
 	struct sl_part part;
+	enum sl_route_kind kind;
 	struct sl_match_index *index;
-	/* No rule matches: 404, or 500 when a route without any usable rule is attached. */
+	/* No rule matches: 404, or 500 when a route without any usable rule is attached. To a gRPC
+	 * client they mean UNIMPLEMENTED and UNAVAILABLE. */
 	uint16_t fallback_status;
 };
 

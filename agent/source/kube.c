@@ -20,6 +20,7 @@ static const struct sl_kube_collection collections[SL_N_KINDS] = {
 	[SL_KIND_ENDPOINTSLICE] = {"discovery.k8s.io/v1", "EndpointSlice", "endpointslices", NULL},
 	[SL_KIND_POD] = {"v1", "Pod", "pods", NULL},
 	[SL_KIND_HTTPROUTE] = {GATEWAY_API, "HTTPRoute", "httproutes", NULL},
+	[SL_KIND_GRPCROUTE] = {GATEWAY_API, "GRPCRoute", "grpcroutes", NULL},
 };
 
 /* What the server has, valid or not. */

@@ -20,7 +20,7 @@
  *
  * routes
  *	{"routes": [ROUTE]}
- *	ROUTE: {"kind": "HTTPRoute", "namespace", "name", "file"?, "line"?,
+ *	ROUTE: {"kind": "HTTPRoute" | "GRPCRoute", "namespace", "name", "file"?, "line"?,
  *	        "parents": [{"parentRef": {"kind"?, "namespace"?, "name", "port"?, "sectionName"?},
  *	                     "controllerName", "conditions": [CONDITION]}],
  *	        "rules": [{"name", "matches": ["path /x, method GET"],
@@ -63,7 +63,7 @@
  *	             "limit"?: true when a regular expression passed its limit}] by precedence, a
  *rule once for each of its matches, "rules_left_out"?: 12, "rule"?: {"route", "name", "filters":
  *[TEXT], "request_timeout_ms", "backend_request_timeout_ms": 0 for none}, "result": {"kind":
- *"pass_through", "reason"} | {"kind": "answer", "status", "reason"} |
+ *"pass_through", "reason"} | {"kind": "answer", "status", "grpc_status"?, "reason"} |
  *	           {"kind": "redirect", "status", "location"} | {"kind": "backends", "path",
  *	           "authority"},
  *	 "backends"?: [{"name": "ns/name:port", "weight", "share": 0.25, "resolved": true,

@@ -149,7 +149,7 @@ static void add_route(struct sl_model *m, enum shape shape, unsigned i, unsigned
 		      uint32_t weight)
 {
 	struct sl_object *o = object_new(SL_KIND_HTTPROUTE, "r-%u", i);
-	struct sl_httproute *route = (struct sl_httproute *)o;
+	struct sl_route_object *route = (struct sl_route_object *)o;
 	struct sl_route_rule *rule = sl_arena_new(&o->arena, struct sl_route_rule);
 	struct sl_backend_ref *ref = sl_arena_new(&o->arena, struct sl_backend_ref);
 

@@ -144,3 +144,27 @@ def test_two_services_of_one_route_can_differ_in_what_is_accepted(world):
     parents = next(r for r in world.ctl("routes")["routes"] if r["name"] == "both")["parents"]
     assert [(p["parentRef"]["name"], p["conditions"][0]["status"]) for p in parents] == [
         ("web", "True"), ("a", "False"), ("no-such", "False")], "none for the Gateway, which is not ours"
+
+
+def accepted(world, kind, name):
+    for r in world.ctl("routes")["routes"]:
+        if (r["kind"], r["name"]) == (kind, name):
+            return next((c["status"], c["reason"]) for c in r["parents"][0]["conditions"] if c["type"] == "Accepted")
+    return None
+
+
+def test_a_grpcroute_takes_the_port_and_gives_it_back(world):
+    world.base()
+    world.route("http", [m.rule(m.path("/x"), "a")])
+    world.start()
+    assert world.fetch("/x").status == 200
+    for _ in range(2):
+        world.grpc_route("grpc", [m.rule({"method": {"service": "pkg.S"}}, "a")])
+        wait_for(lambda: accepted(world, "HTTPRoute", "http") == ("False", "Conflicted"),
+                 what="the HTTPRoute to give way")
+        assert accepted(world, "GRPCRoute", "grpc") == ("True", "Accepted")
+        assert world.fetch("/x").status == 404, "rules of the two kinds are never merged"
+        world.remove("grpcroute-shop-grpc.yaml")
+        wait_for(lambda: accepted(world, "HTTPRoute", "http") == ("True", "Accepted"),
+                 what="the HTTPRoute to be in force again")
+        assert world.fetch("/x").status == 200

@@ -62,14 +62,19 @@ static const char *check_filters(const struct sl_filter_spec *list, uint32_t n)
 }
 
 /* What the compiler takes for granted of a rule without error. */
-static const char *check_rule(const struct sl_route_rule *rule)
+static const char *check_rule(const struct sl_route_rule *rule, bool is_rpc)
 {
 	const char *fault = check_filters(rule->filters, rule->n_filters);
 
 	for (uint32_t i = 0; i < rule->n_matches && !fault; i++) {
 		const struct sl_route_match *m = &rule->matches[i];
 
-		if (m->path_type != SL_PATH_REGEX && (!m->path.len || m->path.ptr[0] != '/'))
+		if (is_rpc && m->rpc_type == SL_VALUE_EXACT &&
+		    (memchr(m->rpc_service.ptr, '/', m->rpc_service.len) ||
+		     memchr(m->rpc_method.ptr, '/', m->rpc_method.len)))
+			fault = "a method with a slash";
+		if (!is_rpc && m->path_type != SL_PATH_REGEX &&
+		    (!m->path.len || m->path.ptr[0] != '/'))
 			fault = "a path that is not absolute";
 	}
 	for (uint32_t i = 0; i < rule->n_backend_refs && !fault; i++) {
@@ -83,15 +88,16 @@ static const char *check_rule(const struct sl_route_rule *rule)
 	return fault;
 }
 
-static const char *check_route(const struct sl_httproute *route)
+static const char *check_route(const struct sl_route_object *route)
 {
+	bool is_rpc = route->object.kind == SL_KIND_GRPCROUTE;
 	uint32_t n_matches = 0;
 
-	if (route->n_rules < 1 || route->n_rules > 16 || route->n_parent_refs > 32)
+	if ((route->n_rules < 1 && !is_rpc) || route->n_rules > 16 || route->n_parent_refs > 32)
 		return "a route out of its limits";
 	for (uint32_t i = 0; i < route->n_rules; i++) {
 		const struct sl_route_rule *rule = &route->rules[i];
-		const char *fault = rule->error ? NULL : check_rule(rule);
+		const char *fault = rule->error ? NULL : check_rule(rule, is_rpc);
 
 		if (fault)
 			return fault;
@@ -122,7 +128,8 @@ static const char *check_object(const struct sl_object *o)
 		return "a namespace where none belongs, or none where one does";
 	switch (o->kind) {
 	case SL_KIND_HTTPROUTE:
-		return check_route((const struct sl_httproute *)o);
+	case SL_KIND_GRPCROUTE:
+		return check_route((const struct sl_route_object *)o);
 	case SL_KIND_SERVICE:
 		return check_service((const struct sl_service *)o);
 	default:

@@ -78,6 +78,7 @@ static void result(struct sl_facts *f, const json_t *answer)
 {
 	const json_t *r = json_object_get(answer, "result");
 	const char *kind = sl_json_text(r, "kind"), *reason = sl_json_text(r, "reason");
+	const char *grpc = sl_json_text(r, "grpc_status");
 
 	if (strcmp(kind, "pass_through") == 0)
 		sl_fact(f, "Result", "passes through: %s", reason);
@@ -88,7 +89,8 @@ static void result(struct sl_facts *f, const json_t *answer)
 		sl_fact(f, "Result", "sent as %s, Host %s", sl_json_text(r, "path"),
 			sl_json_text(r, "authority"));
 	else
-		sl_fact(f, "Result", "answered with %lld: %s", sl_json_number(r, "status"), reason);
+		sl_fact(f, "Result", "answered with %lld%s%s: %s", sl_json_number(r, "status"),
+			*grpc ? ", gRPC " : "", grpc, reason);
 }
 
 static void logged(struct sl_facts *f, const json_t *record)

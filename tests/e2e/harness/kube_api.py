@@ -17,9 +17,10 @@ from . import netns
 
 GROUPS = {"namespaces": "/api/v1", "services": "/api/v1", "pods": "/api/v1",
           "endpointslices": "/apis/discovery.k8s.io/v1",
-          "httproutes": "/apis/gateway.networking.k8s.io/v1"}
+          "httproutes": "/apis/gateway.networking.k8s.io/v1",
+          "grpcroutes": "/apis/gateway.networking.k8s.io/v1"}
 PLURALS = {"Namespace": "namespaces", "Service": "services", "Pod": "pods", "EndpointSlice": "endpointslices",
-           "HTTPRoute": "httproutes"}
+           "HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"}
 COLLECTIONS = {f"{prefix}/{plural}": plural for plural, prefix in GROUPS.items()}
 
 

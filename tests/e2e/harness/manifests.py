@@ -99,13 +99,13 @@ def parent(name="web", ns=None, port=None, section=None):
     return ref
 
 
-def route(name, rules, parents=None, ns="shop", created=None, **spec):
+def route(name, rules, parents=None, ns="shop", created=None, kind="HTTPRoute", **spec):
     meta = _meta(name, ns)
     if created:
         meta["creationTimestamp"] = created
     parents = parents if parents is not None else [parent()]
     parents = [parent(p) if isinstance(p, str) else p for p in parents]
-    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta,
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": meta,
             "spec": {"parentRefs": parents, **spec, "rules": rules}}
 
 

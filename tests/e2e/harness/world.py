@@ -106,6 +106,10 @@ class World:
         """Writes an HTTPRoute as a file of its own."""
         self.write(f"route-{kw.get('ns', 'shop')}-{name}.yaml", m.route(name, rules, parents, **kw))
 
+    def grpc_route(self, name, rules, parents=None, **kw):
+        self.write(f"grpcroute-{kw.get('ns', 'shop')}-{name}.yaml",
+                   m.route(name, rules, parents, kind="GRPCRoute", **kw))
+
     def remove_route(self, name, ns="shop"):
         self.remove(f"route-{ns}-{name}.yaml")
 

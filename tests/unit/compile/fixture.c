@@ -58,14 +58,19 @@ struct sl_model *model_with_services(void)
 
 void model_add_route(struct sl_model *m, const char *name, const char *rules)
 {
+	model_add_route_of(m, "HTTPRoute", name, rules);
+}
+
+void model_add_route_of(struct sl_model *m, const char *kind, const char *name, const char *rules)
+{
 	struct sl_buf text = SL_BUF_INIT(0);
 
 	cr_assert_eq(
 		sl_buf_printf(&text,
-			      "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute',"
+			      "{'apiVersion':'gateway.networking.k8s.io/v1','kind':'%s',"
 			      "'metadata':{'name':'%s','namespace':'shop'},'spec':{'parentRefs':"
 			      "[{'group':'','kind':'Service','name':'cart'}],'rules':%s}}",
-			      name, rules),
+			      kind, name, rules),
 		0);
 	cr_assert_eq(sl_buf_append(&text, "", 1), 0);
 	model_add(m, sl_buf_ptr(&text));

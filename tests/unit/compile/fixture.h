@@ -11,6 +11,8 @@ void model_add(struct sl_model *m, const char *json);
 struct sl_model *model_with_services(void);
 /* An HTTPRoute shop/@name on Service shop/cart. */
 void model_add_route(struct sl_model *m, const char *name, const char *rules);
+/* Likewise a route of another kind. */
+void model_add_route_of(struct sl_model *m, const char *kind, const char *name, const char *rules);
 
 struct compiled {
 	struct sl_snapshot *snap;

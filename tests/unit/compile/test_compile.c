@@ -191,7 +191,7 @@ Test(compile, an_unknown_extension_answers_500_and_is_never_skipped)
 	struct sl_model *m = model_with_services();
 	struct sl_filter_spec extension = {.type = SL_FILTER_UNSUPPORTED,
 					   .type_name = SL_STR("ExtensionRef")};
-	struct sl_httproute *route;
+	struct sl_route_object *route;
 	const struct sl_rule *rule;
 	struct compiled c;
 
@@ -201,8 +201,8 @@ Test(compile, an_unknown_extension_answers_500_and_is_never_skipped)
 			"{'backendRefs':[{'name':'v1','port':80}]},{'matches':[{'path':{'value':'/"
 			"share'}}],"
 			"'backendRefs':[{'name':'v1','port':80},{'name':'v1','port':80}]}]");
-	route = (struct sl_httproute *)sl_model_get(m, SL_KIND_HTTPROUTE, SL_STR("shop"),
-						    SL_STR("r"));
+	route = (struct sl_route_object *)sl_model_get(m, SL_KIND_HTTPROUTE, SL_STR("shop"),
+						       SL_STR("r"));
 	route->rules[0].filters = &extension;
 	route->rules[0].n_filters = 1;
 	route->rules[2].backend_refs[1].filters = &extension;
@@ -291,6 +291,11 @@ static struct sl_model *rich_model(void)
 			"'replacePrefixMatch':'/"
 			"x'}}}]},{'matches':[{'path':{'type':'RegularExpression','value':"
 			"'/('}}]}]");
+	/* It takes precedence over the one before. */
+	model_add_route_of(m, "GRPCRoute", "g",
+			   "[{'matches':[{'method':{'service':'S','method':'M'}},{'method':{'type':"
+			   "'RegularExpression','service':'S.*','method':'M.*'},'headers':[{'name':"
+			   "'h','value':'v'}]}],'backendRefs':[{'name':'v1','port':80}]}]");
 	return m;
 }
 
@@ -320,9 +325,9 @@ Test(compile, each_allocation_fails_once)
 			continue;
 		}
 		/* Only diags forget what they cannot keep: everything else must be whole. */
-		cr_expect_eq(snap->n_rules, 3);
+		cr_expect_eq(snap->n_rules, 4);
 		cr_expect_eq(snap->plan.services.n, 3);
-		cr_expect_eq(report->routes.n, 2);
+		cr_expect_eq(report->routes.n, 3);
 		cr_expect_eq(report->diags.n + report->diags.n_dropped, 2);
 		snap = sl_snapshot_unref(snap);
 		report = sl_compile_report_free(report);

@@ -166,6 +166,19 @@ static void random_match(struct sl_arena *a, struct sl_route_match *m)
 	m->queries = random_values(a, m->n_queries);
 }
 
+static void random_rpc_match(struct sl_arena *a, struct sl_route_match *m)
+{
+	static const char *const services[] = {"", "a", "b", "a/b"};
+	static const char *const rpc_methods[] = {"", "b", "c", "d"};
+	static const char *const rpc_patterns[] = {"", "[ab]", "a|b.*", "b", "("};
+
+	m->rpc_type = below(3) ? SL_VALUE_EXACT : SL_VALUE_REGEX;
+	m->rpc_service = m->rpc_type == SL_VALUE_EXACT ? PICK(services) : PICK(rpc_patterns);
+	m->rpc_method = m->rpc_type == SL_VALUE_EXACT ? PICK(rpc_methods) : PICK(rpc_patterns);
+	m->n_headers = below(2) ? 0 : below(3);
+	m->headers = random_values(a, m->n_headers);
+}
+
 static struct sl_filter_spec *random_filters(struct sl_arena *a, uint32_t *ret_n)
 {
 	static const char *const types[] = {"ExtensionRef", "RequestMirror"};
@@ -178,7 +191,7 @@ static struct sl_filter_spec *random_filters(struct sl_arena *a, uint32_t *ret_n
 	return f;
 }
 
-static void random_rule(struct sl_arena *a, struct sl_route_rule *rule)
+static void random_rule(struct sl_arena *a, struct sl_route_rule *rule, bool is_rpc)
 {
 	static const char *const kinds[] = {"Service", "Service", "Service", "Bucket"};
 
@@ -186,7 +199,7 @@ static void random_rule(struct sl_arena *a, struct sl_route_rule *rule)
 	rule->n_matches = 1 + below(3);
 	rule->matches = sl_arena_new_n(a, struct sl_route_match, rule->n_matches);
 	for (uint32_t i = 0; i < rule->n_matches; i++)
-		random_match(a, &rule->matches[i]);
+		(is_rpc ? random_rpc_match : random_match)(a, &rule->matches[i]);
 	rule->filters = random_filters(a, &rule->n_filters);
 	rule->n_backend_refs = below(4);
 	rule->backend_refs = sl_arena_new_n(a, struct sl_backend_ref, rule->n_backend_refs + 1);
@@ -208,8 +221,10 @@ static struct sl_object *random_route(void)
 {
 	static const char *const kinds[] = {"Service", "Service", "Service", "Gateway"};
 	static const char *const groups[] = {"", "", "", "", "core"};
-	struct sl_object *o = object_new(SL_KIND_HTTPROUTE, PICK(route_names));
-	struct sl_httproute *route = (struct sl_httproute *)o;
+	bool is_rpc = below(4) == 0;
+	struct sl_object *o =
+		object_new(is_rpc ? SL_KIND_GRPCROUTE : SL_KIND_HTTPROUTE, PICK(route_names));
+	struct sl_route_object *route = (struct sl_route_object *)o;
 
 	route->n_parent_refs = below(4);
 	route->parent_refs =
@@ -225,7 +240,7 @@ static struct sl_object *random_route(void)
 	route->n_rules = 1 + below(3);
 	route->rules = sl_arena_new_n(&o->arena, struct sl_route_rule, route->n_rules);
 	for (uint32_t i = 0; i < route->n_rules; i++)
-		random_rule(&o->arena, &route->rules[i]);
+		random_rule(&o->arena, &route->rules[i], is_rpc);
 	return o;
 }
 

@@ -70,10 +70,10 @@ static void random_match(struct sl_arena *a, struct sl_route_match *m)
 static void random_route(struct sl_model *m, uint32_t number)
 {
 	struct sl_object *o = NULL;
-	struct sl_httproute *route;
+	struct sl_route_object *route;
 
 	cr_assert_eq(sl_object_new(SL_KIND_HTTPROUTE, &o), 0);
-	route = (struct sl_httproute *)o;
+	route = (struct sl_route_object *)o;
 	o->meta.namespace = SL_STR("shop");
 	cr_assert_eq(
 		sl_arena_printf(&o->arena, &o->meta.name, "r%c%u", 'a' + (char)below(3), number),
@@ -242,7 +242,7 @@ static bool applies(const struct sl_route_match *m, const struct request *r)
 }
 
 struct candidate {
-	const struct sl_httproute *route;
+	const struct sl_route_object *route;
 	uint32_t rule;
 	const struct sl_route_match *match;
 };
@@ -281,7 +281,7 @@ static bool precedes(const struct candidate *a, const struct candidate *b)
 static struct candidate slow_match(const struct sl_model *m, const struct request *r)
 {
 	struct candidate best = {0};
-	const struct sl_httproute *route;
+	const struct sl_route_object *route;
 	size_t pos = 0;
 
 	while ((route = sl_map_next(&m->by_kind[SL_KIND_HTTPROUTE], &pos, NULL))) {

@@ -156,6 +156,12 @@ static void dump_values(struct out *o, const char *what, const struct sl_match_v
 		     values[i].regex ? "~" : "=", SL_STR_ARG(values[i].value));
 }
 
+static void dump_rpc_part(struct out *o, const char *what, const struct sl_match_text *t)
+{
+	if (t->text.len)
+		line(o, " %s%s%.*s", what, t->regex ? "~" : "=", SL_STR_ARG(t->text));
+}
+
 static void dump_match(struct out *o, const struct sl_match *m, uint32_t rank, uint32_t rule)
 {
 	static const char *const classes[] = {"exact", "regex", "prefix"};
@@ -168,6 +174,8 @@ static void dump_match(struct out *o, const struct sl_match *m, uint32_t rank, u
 	};
 
 	line(o, "      %u: %s \"%.*s\"", rank, classes[m->class], SL_STR_ARG(m->path));
+	dump_rpc_part(o, "service", &m->rpc_service);
+	dump_rpc_part(o, "method", &m->rpc_method);
 	if (m->method != SL_METHOD_OTHER)
 		line(o, " method %s", methods[m->method]);
 	dump_values(o, "header", m->headers, m->n_headers);
@@ -220,7 +228,7 @@ static void dump_table(struct out *o, const struct sl_route_table *t)
 	_cleanup_(sl_freep) const struct sl_match **rules = NULL;
 	uint32_t n = 0, n_rules;
 
-	line(o, " (else %u)\n", t->fallback_status);
+	line(o, "%s (else %u)\n", t->kind == SL_ROUTE_GRPC ? " grpc" : "", t->fallback_status);
 	if (!o->error)
 		o->error = sl_match_index_list(t->index, &matches, &n);
 	n_rules = n;

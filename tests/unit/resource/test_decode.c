@@ -15,8 +15,6 @@ Test(decode, kinds_that_are_not_ours_are_ignored)
 		{"{apiVersion: v1, kind: ConfigMap", NULL},
 		{"{apiVersion: example.org/v1, kind: HTTPRoute", NULL},
 		{"{apiVersion: discovery.k8s.io/v1, kind: Service", NULL},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute",
-		 "kind GRPCRoute is not supported"},
 		{"{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute",
 		 "kind TLSRoute is not supported"},
 		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: TCPRoute",
@@ -299,24 +297,15 @@ Test(decode, a_source_without_files_has_no_lines)
 	json_decref(root);
 }
 
-Test(decode, each_allocation_may_fail)
+static void fail_each_allocation(const char *text)
 {
-	static const char text[] =
-		"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a, "
-		"labels: {x: y}}\n"
-		"spec:\n  parentRefs: [{name: p, kind: Service, group: ''}]\n  hostnames: [a.b]\n  "
-		"rules:\n"
-		"  - matches: [{path: {value: /a}, headers: [{name: h, value: v}]}]\n"
-		"    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: "
-		"a, value: b}], "
-		"remove: [c]}}]\n    backendRefs: [{name: s, port: 80}]\n  - name: Bad\n";
 	struct sl_yaml *yaml = NULL;
 	struct sl_yaml_doc *doc = NULL;
 	struct sl_yaml_error err;
 	long n = 0;
 	int r;
 
-	cr_assert_eq(sl_yaml_new((struct sl_str){text, sizeof(text) - 1}, &yaml), 0);
+	cr_assert_eq(sl_yaml_new(sl_str_from(text), &yaml), 0);
 	cr_assert_eq(sl_yaml_next(yaml, &doc, &err), 0);
 	do {
 		struct sl_decode_opts opts = {.line_of = sl_yaml_doc_line, .line_arg = doc};
@@ -339,4 +328,24 @@ Test(decode, each_allocation_may_fail)
 	cr_expect_gt(n, 4);
 	sl_yaml_doc_free(doc);
 	sl_yaml_free(yaml);
+}
+
+/* Each has one error. */
+Test(decode, each_allocation_may_fail)
+{
+	fail_each_allocation(
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a, "
+		"labels: {x: y}}\n"
+		"spec:\n  parentRefs: [{name: p, kind: Service, group: ''}]\n  hostnames: [a.b]\n  "
+		"rules:\n"
+		"  - matches: [{path: {value: /a}, headers: [{name: h, value: v}]}]\n"
+		"    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: "
+		"a, value: b}], "
+		"remove: [c]}}]\n    backendRefs: [{name: s, port: 80}]\n  - name: Bad\n");
+	fail_each_allocation(
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: a}\n"
+		"spec:\n  parentRefs: [{name: p, kind: Service, group: ''}]\n  rules:\n"
+		"  - matches: [{method: {service: a.B, method: C}, headers: [{name: h, value: "
+		"v}]}]\n"
+		"    backendRefs: [{name: s, port: 80}]\n  - matches: [{method: {}}]\n");
 }

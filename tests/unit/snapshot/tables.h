@@ -26,6 +26,7 @@ static inline struct sl_route_table *table_of(struct sl_route *r)
 	cr_assert_eq(sl_match_builder_new(&b), 0);
 	cr_assert_eq(sl_match_builder_add(b, r), 0);
 	cr_assert_eq(sl_route_table_new(&t), 0);
+	t->kind = r->n_matches && r->matches[0].is_rpc ? SL_ROUTE_GRPC : SL_ROUTE_HTTP;
 	cr_assert_eq(sl_match_builder_build(b, &t->index), 0);
 	sl_match_builder_free(b);
 	sl_route_unref(r); /* the index has its own */

@@ -26,10 +26,20 @@ static struct sl_regex *regex_of(const char *pattern)
 	return r;
 }
 
+static int rpc_rank(const struct sl_match *m)
+{
+	int service = m->rpc_service.text.len ? (m->rpc_service.regex ? 1 : 0) : 2;
+	int method = m->rpc_method.text.len ? (m->rpc_method.regex ? 1 : 0) : 2;
+
+	return service * 3 + method;
+}
+
 static int by_precedence(const void *a, const void *b)
 {
 	const struct sl_match *m = a, *n = b;
 
+	if (m->is_rpc)
+		return rpc_rank(m) - rpc_rank(n);
 	if (m->class != n->class)
 		return (int)m->class - (int)n->class;
 	return m->class == SL_MATCH_PREFIX ? (int)n->path.len - (int)m->path.len : 0;
@@ -242,25 +252,62 @@ static uint32_t random_values(struct sl_match_value *out, bool headers)
 	return kept;
 }
 
+static struct sl_match_text random_part(const char *const texts[4], bool regex)
+{
+	const char *text = texts[below(4)];
+
+	return (struct sl_match_text){sl_str_from(text), regex && *text ? regex_of(text) : NULL};
+}
+
+/* Class and path as the compiler makes them of service and method. */
+static void random_rpc(struct sl_match *m, char path[16])
+{
+	static const char *const parts[] = {"", "a", "b", "c"};
+	static const char *const part_patterns[] = {"", "[ab]", "a|b/.*", ".*"};
+	bool regex = below(3) == 0;
+	struct sl_str s, t;
+
+	m->is_rpc = true;
+	m->rpc_service = random_part(regex ? part_patterns : parts, regex);
+	m->rpc_method = random_part(regex ? part_patterns : parts, regex);
+	s = m->rpc_service.text;
+	t = m->rpc_method.text;
+	m->class = SL_MATCH_REGEX;
+	if (!regex && s.len)
+		m->class = t.len ? SL_MATCH_EXACT : SL_MATCH_PREFIX;
+	else if (!s.len && !t.len)
+		m->class = SL_MATCH_PREFIX;
+	path[0] = '\0';
+	if (!regex && s.len)
+		(void)snprintf(path, 16, "/%s%s%s", s.ptr, t.len ? "/" : "", t.ptr);
+	m->path = sl_str_from(path);
+}
+
 static struct fixture random_table(void)
 {
+	static char rpc_paths[MAX_MATCHES][16];
 	static struct sl_match_value headers[MAX_MATCHES][MAX_VALUES];
 	static struct sl_match_value queries[MAX_MATCHES][MAX_VALUES];
 	struct sl_match matches[MAX_MATCHES] = {0};
 	uint32_t n = below(MAX_MATCHES);
+	bool rpc = below(3) == 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct sl_match *m = &matches[i];
 		const char *path = PICK(paths);
 
+		m->headers = headers[i];
+		m->n_headers = random_values(headers[i], true);
+		if (rpc) {
+			random_rpc(m, rpc_paths[i]);
+			continue;
+		}
 		m->class = (enum sl_match_class)below(3);
 		m->path = sl_str_from(m->class == SL_MATCH_REGEX	     ? PICK(patterns)
 				      : *path || m->class == SL_MATCH_PREFIX ? path
 									     : "/");
 		m->path_regex = m->class == SL_MATCH_REGEX ? regex_of(m->path.ptr) : NULL;
 		m->method = below(3) ? SL_METHOD_OTHER : SL_METHOD_GET + below(2);
-		m->headers = headers[i];
-		m->n_headers = random_values(headers[i], true);
 		m->queries = queries[i];
 		m->n_queries = random_values(queries[i], false);
 	}

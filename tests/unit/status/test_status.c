@@ -10,7 +10,7 @@
 /* ---- a report by hand ---- */
 
 struct fixture {
-	struct sl_httproute route;
+	struct sl_route_object route;
 	struct sl_parent_ref ref;
 	struct sl_condition conditions[2];
 	struct sl_parent_status parent;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* filters of an HTTPRoute's rules and backendRefs. */
+/* filters of a route's rules and backendRefs. */
 #include "resource/kinds.h"
 
 enum { MAX_FILTERS = 16, MAX_HEADERS = 16 };
@@ -21,15 +21,16 @@ static const char *const filter_fields[] = {
 static const struct {
 	const char *name, *member;
 	enum sl_filter_type type;
+	bool grpc; /* a GRPCRoute can have it too */
 } filter_types[] = {
-	{"RequestHeaderModifier", "requestHeaderModifier", SL_FILTER_REQUEST_HEADERS},
-	{"ResponseHeaderModifier", "responseHeaderModifier", SL_FILTER_RESPONSE_HEADERS},
-	{"RequestRedirect", "requestRedirect", SL_FILTER_REDIRECT},
-	{"URLRewrite", "urlRewrite", SL_FILTER_REWRITE},
-	{"RequestMirror", "requestMirror", SL_FILTER_UNSUPPORTED},
-	{"CORS", "cors", SL_FILTER_UNSUPPORTED},
-	{"ExternalAuth", "externalAuth", SL_FILTER_UNSUPPORTED},
-	{"ExtensionRef", "extensionRef", SL_FILTER_UNSUPPORTED},
+	{"RequestHeaderModifier", "requestHeaderModifier", SL_FILTER_REQUEST_HEADERS, true},
+	{"ResponseHeaderModifier", "responseHeaderModifier", SL_FILTER_RESPONSE_HEADERS, true},
+	{"RequestRedirect", "requestRedirect", SL_FILTER_REDIRECT, false},
+	{"URLRewrite", "urlRewrite", SL_FILTER_REWRITE, false},
+	{"RequestMirror", "requestMirror", SL_FILTER_UNSUPPORTED, true},
+	{"CORS", "cors", SL_FILTER_UNSUPPORTED, false},
+	{"ExternalAuth", "externalAuth", SL_FILTER_UNSUPPORTED, false},
+	{"ExtensionRef", "extensionRef", SL_FILTER_UNSUPPORTED, true},
 };
 enum { N_FILTER_TYPES = sizeof(filter_types) / sizeof(filter_types[0]) };
 
@@ -233,8 +234,13 @@ static size_t find_type(const struct sl_cursor *at, struct sl_filter_spec *f)
 	if (!sl_require_str(at, "type", &sl_text_any, &f->type_name))
 		return N_FILTER_TYPES;
 	for (size_t i = 0; i < N_FILTER_TYPES; i++) {
-		if (sl_str_eqc(f->type_name, filter_types[i].name))
+		if (!sl_str_eqc(f->type_name, filter_types[i].name))
+			continue;
+		if (filter_types[i].grpc || at->dec->object->kind != SL_KIND_GRPCROUTE)
 			return i;
+		sl_cursor_error(&type_at, "a GRPCRoute has no filters of type %s",
+				filter_types[i].name);
+		return N_FILTER_TYPES;
 	}
 	sl_cursor_error(&type_at, "filter type %s is not known", sl_quote(f->type_name, quoted));
 	return N_FILTER_TYPES;
