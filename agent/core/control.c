@@ -320,6 +320,7 @@ int sl_control_run(const struct sl_options *opts)
 		.beat = SL_TIMER_INIT(on_beat),
 		.drain = SL_TIMER_INIT(on_drain),
 		.status_due = SL_TIMER_INIT(sl_publish_write_status),
+		.compile_due = SL_TIMER_INIT(sl_publish_again),
 		.started_ns = sl_clock_now_ns(),
 	};
 	int r;

@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "core/state.h"
 
-#define STATUS_PAUSE_NS (250 * SL_NS_PER_MS)
+#define STATUS_PAUSE_NS	 (250 * SL_NS_PER_MS)
+#define COMPILE_PAUSE_NS SL_NS_PER_S
 
 static json_t *problem_json(const struct sl_diag *d)
 {
@@ -146,6 +147,7 @@ void sl_publish_close(struct sl_control *c)
 	if (c->status_due.loop)
 		write_status(c);
 	sl_timer_cancel(&c->status_due);
+	sl_timer_cancel(&c->compile_due);
 	c->compiler = sl_compiler_free(c->compiler);
 	free(sl_take(c->logged));
 	c->n_logged = 0;
@@ -214,6 +216,12 @@ void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 	}
 }
 
+/* Nothing needs to change for it to work the next time: memory was short. */
+void sl_publish_again(struct sl_timer *t)
+{
+	sl_config_reload(sl_container_of(t, struct sl_control, compile_due));
+}
+
 void sl_publish_model(void *control, const struct sl_model *model,
 		      const struct sl_config_report *report)
 {
@@ -230,8 +238,10 @@ void sl_publish_model(void *control, const struct sl_model *model,
 	if (r) {
 		sl_error("cannot compile the configuration, the last one stays in force: %s",
 			 sl_strerror(r));
+		sl_timer_arm(c->loop, &c->compile_due, sl_loop_now(c->loop) + COMPILE_PAUSE_NS);
 		return;
 	}
+	sl_timer_cancel(&c->compile_due);
 	c->generation++;
 	c->n_documents = report->n_documents;
 	sl_clock_wall(c->loaded_at);

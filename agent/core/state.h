@@ -57,6 +57,7 @@ struct sl_control {
 	struct sl_compile_report *publishing_report, *queued_report;
 	struct sl_compiler *compiler; /* NULL before the first load */
 	struct sl_timer status_due;   /* the status file is to be written */
+	struct sl_timer compile_due;  /* the last one failed, the sources are to tell again */
 	uint64_t status_written_ns;
 	struct sl_ack publish_ack;
 	uint64_t generation;
@@ -103,6 +104,8 @@ void sl_publish_model(void *control, const struct sl_model *model,
 void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 			 struct sl_compile_report *report);
 
+/* Of compile_due. */
+void sl_publish_again(struct sl_timer *t);
 /* Of status_due. */
 void sl_publish_write_status(struct sl_timer *t);
 /* Writes a status that waits. Call it while the loop is there. */

@@ -98,6 +98,7 @@ int sl_headers_join(const struct sl_headers *h, struct sl_arena *a, struct sl_st
 		    struct sl_str *ret)
 {
 	const struct sl_header *first = sl_headers_find(h, name), *it;
+	struct sl_str between = sl_str_ieq(name, SL_STR("Cookie")) ? SL_STR("; ") : SL_STR(",");
 	size_t len = 0;
 	char *text, *p;
 
@@ -108,13 +109,13 @@ int sl_headers_join(const struct sl_headers *h, struct sl_arena *a, struct sl_st
 		return 0;
 	}
 	for (it = first; it; it = sl_headers_next(h, name, it))
-		len += it->value.len + 1;
+		len += it->value.len + between.len;
 	text = sl_arena_alloc(a, len);
 	if (!text)
 		return -ENOMEM;
 	p = put(text, first->value);
 	for (it = first; (it = sl_headers_next(h, name, it));) {
-		*p++ = ',';
+		p = put(p, between);
 		p = put(p, it->value);
 	}
 	*ret = (struct sl_str){text, (size_t)(p - text)};

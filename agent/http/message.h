@@ -32,8 +32,10 @@ int sl_headers_set(struct sl_headers *h, struct sl_arena *a, struct sl_str name,
 		   struct sl_str value);
 /* Removes all lines of the name; returns how many there were. */
 unsigned sl_headers_remove(struct sl_headers *h, struct sl_str name);
-/* All lines of a name joined with "," as RFC 9110 section 5.3 allows (not for Set-Cookie); a single
- * line is returned without a copy. Returns 0, -ENOENT when absent, -ENOMEM. */
+/* All lines of a name joined with "," as RFC 9110 section 5.3 allows (not for Set-Cookie), Cookie
+ * with
+ * "; " (RFC 9113 section 8.2.3); a single line is returned without a copy. Returns 0, -ENOENT when
+ * absent, -ENOMEM. */
 int sl_headers_join(const struct sl_headers *h, struct sl_arena *a, struct sl_str name,
 		    struct sl_str *ret);
 

@@ -21,7 +21,7 @@ struct sl_match_scratch *sl_match_scratch_free(struct sl_match_scratch *s);
 
 /*
  * path is normalised (sl_uri_normalise), without query; one that does not begin with "/" (CONNECT,
- * "OPTIONS *") counts as "/". Repeated headers are joined with ","; "Host" is req->authority, else
+ * "OPTIONS *") counts as "/". Repeated headers are joined with ",", Cookie with "; "; "Host" is req->authority, else
  * the header. Query names and values are compared decoded, of a repeated parameter the first
  * counts. A regular expression that passes its limit counts as no match (and in scratch's counter).
  * Nothing is allocated but joined headers and decoded query values, in arena; without memory for

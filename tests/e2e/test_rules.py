@@ -25,6 +25,7 @@ def rules(make_world):
         m.rule({**m.path("/host"), **m.headers(("Host", "special.example"))}, "b"),
         m.rule({**m.path("/dup"), **m.headers(("X-Dup", "1"), ("x-dup", "2"))}, "c"),
         m.rule({**m.path("/joined"), **m.headers(("X-List", "1,2"))}, "a"),
+        m.rule({**m.path("/cookie"), **m.headers(("Cookie", "x=1; y=2"))}, "a"),
     ])
     w.add_service("ranks", [w.c], vip=("10.96.0.20", "fd00:96::20"))
     w.route("ranks", [
@@ -79,6 +80,7 @@ def _case(target, pod, method="GET", headers=(), host="web"):
     _case("/host", "b", host="special.example"), _case("/host", None, host="other.example"),
     _case("/dup", "c", headers=[("X-Dup", "1")]), _case("/dup", None, headers=[("X-Dup", "2")]),
     _case("/joined", "a", headers=[("X-List", "1"), ("x-list", "2")]), _case("/joined", None, headers=[("X-List", "1")]),
+    _case("/cookie", "a", headers=[("Cookie", "x=1"), ("cookie", "y=2")]),
     _case("/nothing", None), _case("/", None),
 ])
 def test_a_request_meets_the_rule_that_matches(rules, request_, pod):

@@ -85,6 +85,11 @@ int sl_control_watch_netns(struct sl_control *c)
 	return serve_error;
 }
 
+void sl_config_reload(struct sl_control *c)
+{
+	note("reload");
+}
+
 /* ---- the control thread's state ---- */
 
 static struct sl_options opts;
@@ -98,7 +103,8 @@ static void set_up(void)
 	control = (struct sl_control){.opts = &opts,
 				      .n_workers = 2,
 				      .netns = (struct sl_netns_watch *)&served,
-				      .status_due = SL_TIMER_INIT(sl_publish_write_status)};
+				      .status_due = SL_TIMER_INIT(sl_publish_write_status),
+				      .compile_due = SL_TIMER_INIT(sl_publish_again)};
 	control.workers = sl_new_n(struct sl_worker *, 2);
 	cr_assert_not_null(control.workers);
 	cr_assert_eq(sl_loop_new(&control.loop), 0);
@@ -256,6 +262,24 @@ Test(publish, a_worker_without_memory_does_not_stop_the_rest)
 	acknowledge();
 	expect("retract worker worker apply status");
 	worker_error = 0;
+}
+
+Test(publish, what_did_not_compile_is_tried_again)
+{
+	(void)sl_alloc_fail_after(0);
+	load();
+	(void)sl_alloc_fail_after(-1);
+	while (!*steps)
+		cr_assert_eq(sl_loop_round(control.loop, 2 * SL_NS_PER_S), 0);
+	expect("reload");
+	(void)sl_alloc_fail_after(0);
+	load();
+	(void)sl_alloc_fail_after(-1);
+	load();
+	expect("retract worker worker");
+	cr_assert_null(control.compile_due.loop, "there is nothing left to be done again");
+	acknowledge();
+	acknowledge();
 }
 
 Test(publish, without_memory_the_last_configuration_stays)

@@ -89,6 +89,19 @@ Test(message, join_puts_commas_between)
 	cr_assert_eq(sl_headers_join(&h, &a, SL_STR("d"), &s), -ENOENT);
 }
 
+Test(message, cookies_are_joined_as_one_line_has_them)
+{
+	_cleanup_(sl_arena_deinit) struct sl_arena a = SL_ARENA_INIT(1024);
+	struct sl_headers h = {0};
+	struct sl_str s;
+
+	append(&h, &a, "Cookie", "a=1");
+	append(&h, &a, "cookie", "b=2; c=3");
+	append(&h, &a, "COOKIE", "d=4");
+	cr_assert_eq(sl_headers_join(&h, &a, SL_STR("cookie"), &s), 0);
+	cr_assert(sl_str_eqc(s, "a=1; b=2; c=3; d=4"), "%.*s", SL_STR_ARG(s));
+}
+
 Test(message, many_lines_stay_in_order)
 {
 	_cleanup_(sl_arena_deinit) struct sl_arena a = SL_ARENA_INIT(1024);
