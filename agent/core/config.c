@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the configuration comes from: a folder or a Kubernetes API server. */
+/* Where the configuration comes from, a folder or a Kubernetes API server, and where its status
+ * goes. */
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <sys/stat.h>
+#include "base/alloc.h"
 #include "base/log.h"
 #include "core/state.h"
 
@@ -51,11 +54,57 @@ static int open_folder(struct sl_control *c)
 	return r;
 }
 
+static void on_route(void *arg, enum sl_kind kind, const struct sl_kube_collection *what,
+		     struct sl_str namespace, struct sl_str name, const json_t *object)
+{
+	struct sl_control *c = arg;
+
+	sl_status_writer_seen(c->status_writer, kind, what->api_version, what->plural, namespace,
+			      name, object);
+}
+
+static void on_status(void *arg, struct sl_str key)
+{
+	struct sl_control *c = arg;
+
+	sl_status_writer_check(c->status_writer, key);
+}
+
+static void on_lead(void *arg, bool leads)
+{
+	struct sl_control *c = arg;
+
+	sl_status_writer_lead(c->status_writer, leads);
+}
+
+static int open_lease(struct sl_control *c)
+{
+	_cleanup_(sl_freep) char *identity = NULL;
+	struct sl_lease_opts opts = {.namespace = c->access.namespace, .name = SL_LEASE_NAME};
+	const char *pod = getenv("POD_NAME");
+	char host[256] = "";
+
+	(void)gethostname(host, sizeof(host) - 1); /* fails for a bad pointer only */
+	/* Two processes of one Pod can live side by side for a while: an upgrade. */
+	identity = sl_asprintf("%s_%d", pod && *pod ? pod : host, (int)getpid());
+	opts.identity = identity;
+	return identity ? sl_lease_open(c->loop, sl_kube_get_client(c->kube), &opts, on_lead, c,
+					&c->lease)
+			: -ENOMEM;
+}
+
 static int open_kube(struct sl_control *c)
 {
-	struct sl_kube_opts opts = {.node = c->opts->node};
+	struct sl_kube_opts opts = {.node = c->opts->node, .on_route = on_route, .arg = c};
 	int r = sl_kube_open(c->loop, &c->access, &opts, sl_publish_model, c, &c->kube);
 
+	if (!r)
+		r = sl_status_writer_new(c->loop, sl_kube_get_client(c->kube), c->status,
+					 &c->status_writer);
+	if (!r)
+		r = open_lease(c);
+	if (!r)
+		sl_status_watch(c->status, on_status, c);
 	if (r)
 		sl_error("cannot follow the API server=\"%s\": %s", c->access.server,
 			 sl_strerror(r));
@@ -80,8 +129,23 @@ void sl_config_reload(struct sl_control *c)
 		sl_error("cannot load the configuration again: %s", sl_strerror(r));
 }
 
+void sl_config_begin_close(struct sl_control *c)
+{
+	if (c->lease)
+		sl_lease_release(c->lease);
+}
+
+bool sl_config_may_close(const struct sl_control *c)
+{
+	return !c->lease || sl_lease_is_released(c->lease);
+}
+
 void sl_config_close(struct sl_control *c)
 {
+	if (c->status)
+		sl_status_watch(c->status, NULL, NULL);
+	c->lease = sl_lease_close(c->lease);
+	c->status_writer = sl_status_writer_free(c->status_writer);
 	c->folder = sl_folder_close(c->folder);
 	c->kube = sl_kube_close(c->kube);
 	sl_kube_access_deinit(&c->access);

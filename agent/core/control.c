@@ -67,7 +67,7 @@ static void on_drain(struct sl_timer *t)
 	struct sl_control *c = sl_container_of(t, struct sl_control, drain);
 	size_t n = n_conns(c);
 
-	if (n && sl_loop_now(c->loop) < c->drain_until_ns) {
+	if ((n || !sl_config_may_close(c)) && sl_loop_now(c->loop) < c->drain_until_ns) {
 		sl_timer_arm(c->loop, t, sl_loop_now(c->loop) + 10 * SL_NS_PER_MS);
 		return;
 	}
@@ -84,6 +84,7 @@ static void begin_drain(struct sl_control *c)
 	}
 	sl_info("stopping, waiting for open requests connections=%zu", n_conns(c));
 	sl_served_unpublish_all(c);
+	sl_config_begin_close(c);
 	c->draining = true;
 	c->drain_until_ns = sl_loop_now(c->loop) + c->opts->drain_timeout_ns;
 	for (uint32_t i = 0; i < c->n_workers; i++)

@@ -15,7 +15,11 @@
 #include "netns/netns.h"
 #include "source/folder.h"
 #include "source/kube.h"
+#include "status/lease.h"
 #include "status/status.h"
+#include "status/writer.h"
+
+#define SL_LEASE_NAME "sluice-status"
 
 enum { SL_MAX_ADDRESSES = 15, SL_MAX_LISTENERS = SL_MAX_ADDRESSES + 1 };
 
@@ -47,6 +51,8 @@ struct sl_control {
 	struct sl_kube *kube;
 	struct sl_kube_access access; /* of kube */
 	struct sl_status *status;
+	struct sl_status_writer *status_writer; /* of kube, and */
+	struct sl_lease *lease;
 	struct sl_admin *admin;
 	struct sl_metrics_http *metrics_http;
 	struct sl_conn_dump *dumps; /* under way: views_conns.c */
@@ -89,6 +95,9 @@ int sl_config_check(struct sl_control *c);
 /* A folder is loaded when this returns; a cluster's first state comes from the loop. */
 int sl_config_open(struct sl_control *c);
 void sl_config_reload(struct sl_control *c);
+/* Hand over what others in the cluster wait for, while the loop still runs; until when. */
+void sl_config_begin_close(struct sl_control *c);
+bool sl_config_may_close(const struct sl_control *c);
 void sl_config_close(struct sl_control *c);
 /* For people: the folder, or the API server's URL. */
 const char *sl_config_name(const struct sl_control *c);

@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "resource/decode.h"
-#include "source/kube_watch.h"
 
 /* Told when nothing came for QUIET, at the latest MAX_WAIT after the first change. */
 #define QUIET_NS    (5 * SL_NS_PER_MS)
@@ -27,6 +26,7 @@ static const struct sl_kube_collection collections[SL_N_KINDS] = {
 struct known {
 	uint64_t list; /* the last list of its kind that named it, or was going on when it came */
 	uint64_t version_hash; /* of uid and resourceVersion */
+	uint64_t content_hash; /* of what a decoder looks at; 0: not known */
 	struct sl_list troubled;
 	struct sl_diags diags;	       /* of its decoding */
 	struct sl_str namespace, name; /* inside text */
@@ -48,6 +48,7 @@ struct kind {
 struct sl_kube {
 	struct sl_loop *loop;
 	struct sl_kube_client *client;
+	struct sl_kube_opts opts;
 	sl_config_fn fn;
 	void *arg;
 	char *pods_of_node;
@@ -152,6 +153,39 @@ static uint64_t version_hash(const struct ident *id)
 	return sl_hash_bytes(parts, sizeof(parts));
 }
 
+static bool is_route(enum sl_kind kind)
+{
+	return kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
+}
+
+static uint64_t hash_of(const json_t *part)
+{
+	_cleanup_(sl_freep) char *text =
+		part ? json_dumps(part, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	return sl_str_hash(sl_str_from(text));
+}
+
+/*
+ * A route changes with each writing of its status, by us and by every other controller: that is no
+ * reason to compile. The server counts changes of spec in generation. 0: not known, for kinds that
+ * have none.
+ */
+static uint64_t content_hash(enum sl_kind kind, const json_t *object, const struct ident *id)
+{
+	json_t *meta = json_object_get(object, "metadata");
+	json_t *generation = json_object_get(meta, "generation");
+	uint64_t parts[4];
+
+	if (!is_route(kind) || !generation)
+		return 0;
+	parts[0] = sl_str_hash(sl_str_from(id->uid));
+	parts[1] = (uint64_t)json_integer_value(generation);
+	parts[2] = hash_of(json_object_get(meta, "labels"));
+	parts[3] = hash_of(json_object_get(meta, "annotations"));
+	return sl_hash_bytes(parts, sizeof(parts));
+}
+
 static struct sl_str key_of(const struct known *o)
 {
 	return (struct sl_str){o->text, o->key_len};
@@ -187,10 +221,19 @@ static int add_known(struct kind *kd, const struct ident *id, struct known **ret
 	return 0;
 }
 
+static void show(struct kind *kd, const struct known *o, const json_t *json)
+{
+	const struct sl_kube_opts *opts = &kd->kube->opts;
+
+	if (opts->on_route && is_route(kd->kind))
+		opts->on_route(opts->arg, kd->kind, &kd->what, o->namespace, o->name, json);
+}
+
 static void forget(struct kind *kd, struct known *o)
 {
 	struct sl_kube *k = kd->kube;
 
+	show(kd, o, NULL);
 	(void)sl_model_remove(k->model, kd->kind, o->namespace, o->name); /* or never was valid */
 	sl_map_del(&kd->known, key_of(o));
 	sl_list_remove(&o->troubled);
@@ -237,7 +280,7 @@ static int on_object(void *arg, json_t *json)
 	struct kind *kd = arg;
 	struct known *o;
 	struct ident id;
-	uint64_t hash;
+	uint64_t hash, content;
 	int r = 0;
 
 	if (!read_ident(json, &id))
@@ -251,10 +294,17 @@ static int on_object(void *arg, json_t *json)
 	o->list = kd->list;
 	if (o->version_hash == hash)
 		return 0; /* a list repeats it */
+	show(kd, o, json);
+	content = content_hash(kd->kind, json, &id);
+	if (content && o->content_hash == content) {
+		o->version_hash = hash;
+		return 0;
+	}
 	r = decode(kd, o, json);
 	if (r)
 		return r;
 	o->version_hash = hash;
+	o->content_hash = content;
 	changed(kd->kube);
 	return 0;
 }
@@ -351,6 +401,7 @@ int sl_kube_open(struct sl_loop *loop, const struct sl_kube_access *access,
 	if (!k)
 		return -ENOMEM;
 	k->loop = loop;
+	k->opts = *opts;
 	k->fn = fn;
 	k->arg = arg;
 	k->tell = SL_TIMER_INIT(on_tell);
@@ -361,6 +412,11 @@ int sl_kube_open(struct sl_loop *loop, const struct sl_kube_access *access,
 	else
 		*ret = k;
 	return r;
+}
+
+struct sl_kube_client *sl_kube_get_client(struct sl_kube *k)
+{
+	return k->client;
 }
 
 void sl_kube_reload(struct sl_kube *k)

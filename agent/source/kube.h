@@ -11,13 +11,18 @@
  * read (no permission, server away) keeps what it has; that is a problem in the report.
  * Thread: the loop's.
  */
-#include "source/kube_client.h"
+#include "source/kube_watch.h"
 #include "source/report.h"
 
 struct sl_kube;
 
 struct sl_kube_opts {
 	const char *node; /* only this node's Pods; NULL: all */
+	/* Each route as the server has it, valid or not, when it comes, changes, or goes (object
+	 * NULL). NULL: not wanted. No request may be made or cancelled from here. */
+	void (*on_route)(void *arg, enum sl_kind kind, const struct sl_kube_collection *what,
+			 struct sl_str namespace, struct sl_str name, const json_t *object);
+	void *arg;
 };
 
 /* access is borrowed until the end. Returns 0, -EINVAL (no node name), -ENOMEM. fn is called from
@@ -26,6 +31,8 @@ int sl_kube_open(struct sl_loop *loop, const struct sl_kube_access *access,
 		 const struct sl_kube_opts *opts, sl_config_fn fn, void *arg, struct sl_kube **ret);
 /* Every kind was listed at least once: what was told is whole. */
 bool sl_kube_is_synced(const struct sl_kube *k);
+/* For requests of others, until the source is closed. */
+struct sl_kube_client *sl_kube_get_client(struct sl_kube *k);
 /* Tell the state again, list everything anew (SIGHUP). */
 void sl_kube_reload(struct sl_kube *k);
 /* Accepts NULL, returns NULL. */

@@ -35,6 +35,8 @@ struct sl_status {
 	struct sl_pmap routes;	/* the last report's */
 	struct sl_pmap entries; /* struct entry by key */
 	bool unwritten;
+	void (*fn)(void *arg, struct sl_str key);
+	void *arg;
 };
 
 static void json_unrefp(json_t **j)
@@ -336,9 +338,32 @@ static int update_route(void *arg, struct sl_str key, const struct sl_part *befo
 	return r;
 }
 
+static int tell(void *arg, struct sl_str key, const struct sl_part *before,
+		const struct sl_part *after)
+{
+	const struct sl_status *s = arg;
+
+	s->fn(s->arg, key);
+	return 0;
+}
+
+void sl_status_watch(struct sl_status *s, void (*fn)(void *arg, struct sl_str key), void *arg)
+{
+	s->fn = fn;
+	s->arg = arg;
+}
+
+const json_t *sl_status_parents(const struct sl_status *s, struct sl_str key)
+{
+	const struct entry *e = entry_of(sl_pmap_get(&s->entries, key));
+
+	return e ? json_object_get(e->json, "parents") : NULL;
+}
+
 int sl_status_update(struct sl_status *s, const struct sl_compile_report *report, int64_t now_s)
 {
 	struct update u = {.next = sl_pmap_copy(&s->entries), .now_s = now_s};
+	struct sl_pmap before;
 	int r = sl_pmap_diff(&s->routes, &report->routes, update_route, &u);
 
 	if (r) {
@@ -347,9 +372,12 @@ int sl_status_update(struct sl_status *s, const struct sl_compile_report *report
 	}
 	sl_pmap_deinit(&s->entries);
 	s->entries = u.next;
-	sl_pmap_deinit(&s->routes);
+	before = s->routes;
 	s->routes = sl_pmap_copy(&report->routes);
 	s->unwritten |= u.changed;
+	if (s->fn)
+		(void)sl_pmap_diff(&before, &s->routes, tell, s); /* as tell() does */
+	sl_pmap_deinit(&before);
 	return 0;
 }
 

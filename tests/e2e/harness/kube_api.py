@@ -6,7 +6,7 @@ import copy
 import http.server
 import json
 import os
-import socket
+import re
 import socketserver
 import ssl
 import subprocess
@@ -21,6 +21,8 @@ GROUPS = {"namespaces": "/api/v1", "services": "/api/v1", "pods": "/api/v1",
           "grpcroutes": "/apis/gateway.networking.k8s.io/v1"}
 PLURALS = {"Namespace": "namespaces", "Service": "services", "Pod": "pods", "EndpointSlice": "endpointslices",
            "HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"}
+LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?$")
+STATUS = re.compile(r"(/apis/[^/]+/v1)/namespaces/([^/]+)/([^/]+)/([^/]+)/status$")
 COLLECTIONS = {f"{prefix}/{plural}": plural for plural, prefix in GROUPS.items()}
 
 
@@ -60,6 +62,11 @@ class Api:
         self.token = "secret"
         self.requests = []  # (method, path, query)
         self.page = None  # objects of a page at most, whatever the client asks
+        self.leases = {}  # (namespace, name): Lease
+        self.lease_fault = None  # a status for every request about leases
+        self.patch_faults = []  # statuses of the next patches
+        self.before_patch = None  # called once, with the object, before the next patch is looked at
+        self.patches = []  # (key, patch, status answered)
         self._server = None
         self._make_cert()
         self.token_file = os.path.join(folder, "token")
@@ -150,6 +157,21 @@ class Api:
         with self._lock:
             del self._objects[PLURALS[kind]][(namespace, name)]
 
+    def get(self, kind, namespace, name):
+        with self._lock:
+            return copy.deepcopy(self._objects[PLURALS[kind]][(namespace, name)])
+
+    def lease(self, namespace="default", name="sluice-status"):
+        with self._lock:
+            return copy.deepcopy(self.leases.get((namespace, name)))
+
+    def put_lease(self, spec, namespace="default", name="sluice-status"):
+        """Somebody else writes it."""
+        with self._lock:
+            self._version += 1
+            self.leases[(namespace, name)] = {"kind": "Lease", "metadata": {
+                "name": name, "namespace": namespace, "resourceVersion": str(self._version)}, "spec": spec}
+
     def compact(self):
         """Watches from an older version get 410."""
         with self._lock:
@@ -207,12 +229,64 @@ class Api:
                     self.misbehave(fault)
                 elif self.headers.get("Authorization") != f"Bearer {api.token}":
                     self.refuse(401, "Unauthorized")
+                elif LEASES.match(url.path):
+                    self.about_lease(url.path)
                 elif COLLECTIONS.get(url.path) is None or COLLECTIONS[url.path] in api.absent:
                     self.refuse(404, "the server could not find the requested resource")
                 elif query.get("watch"):
                     self.watch(COLLECTIONS[url.path], query)
                 else:
                     self.list(COLLECTIONS[url.path], query)
+
+            def body(self):
+                return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+            def do_PUT(self):
+                self.about_lease(self.path, self.body())
+
+            do_POST = do_PUT
+
+            def about_lease(self, path, new=None):
+                namespace, name = LEASES.match(path).groups()
+                if api.lease_fault:
+                    self.refuse(api.lease_fault, "as the test wants it")
+                    return
+                with api._lock:
+                    old = api.leases.get((namespace, name or new["metadata"]["name"]))
+                if not new:
+                    self.answer(200, old) if old else self.refuse(404, "not found")
+                elif old and new["metadata"].get("resourceVersion") != old["metadata"]["resourceVersion"]:
+                    self.refuse(409, "the object has been modified")
+                else:
+                    api.put_lease(new["spec"], namespace, new["metadata"]["name"])
+                    self.answer(200, api.lease(namespace, new["metadata"]["name"]))
+
+            def do_PATCH(self):
+                patch = self.body()
+                prefix, namespace, plural, name = STATUS.match(self.path).groups()
+                assert self.headers["Content-Type"] == "application/merge-patch+json"
+                if api.before_patch:
+                    hook, api.before_patch = api.before_patch, None
+                    hook(api.get("HTTPRoute", namespace, name))
+                with api._lock:
+                    obj = copy.deepcopy(api._objects[plural].get((namespace, name)))
+                    fault = api.patch_faults.pop(0) if api.patch_faults else None
+                if not obj:
+                    status = 404
+                elif fault:
+                    status = fault
+                elif patch["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                    status = 409
+                else:
+                    status = 200
+                with api._lock:
+                    api.patches.append((name, patch, status))
+                if status != 200:
+                    self.refuse(status, "not this time")
+                    return
+                obj["status"] = {**obj.get("status", {}), **patch["status"]}
+                api.apply(obj)
+                self.answer(200, obj)
 
             def misbehave(self, fault):
                 self.close_connection = True
