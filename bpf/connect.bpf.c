@@ -7,6 +7,7 @@
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 #include "ctx.h"
+#include "kernel.h"
 #include "lib/stat.h"
 #include "lib/svc.h"
 
@@ -22,10 +23,6 @@ char sl_license[] SEC("license") __weak = "Dual BSD/GPL";
 
 /* Set before load: the helper is missing before Linux 5.18. */
 const volatile __u8 sl_has_set_retval = 0;
-
-struct tcp_sock {
-	_Bool is_mptcp;
-} __attribute__((preserve_access_index));
 
 /* The ends of the call at hand, each read once. Ports in host order here and in the maps; what the
  * kernel gives and takes is in network order. */
@@ -53,6 +50,16 @@ static __always_inline void set_address(struct bpf_sock_addr *ctx, int hook4, st
 	SL_CTX_SET(ctx, user_port, bpf_htons(port));
 }
 
+/* For splicing, which some programs cannot bear. */
+static __always_inline void remember_program(struct sl_orig *o)
+{
+	struct inode *exe = bpf_get_current_task_btf()->mm->exe_file->f_inode; /* or zeroes */
+
+	o->exe_inode = exe->i_ino;
+	o->exe_dev = exe->i_sb->s_dev;
+	o->pad = 0;
+}
+
 /* Returns 0, or -1 when there is no memory for it. */
 static __always_inline int remember(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
 				    const struct call *call, struct sl_ip via, __u16 via_port,
@@ -72,6 +79,7 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, struct bpf_sock *
 	o->bound_loopback = steered && sl_ip_is_loopback(call->bound);
 	o->cgroup_id = bpf_get_current_cgroup_id();
 	o->netns = bpf_get_netns_cookie(ctx);
+	remember_program(o);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "datapath/datapath.h"
+#include "datapath/hops.h"
 #include "sluice.skel.h"
 
 #define NEEDS_6_1 "needs Linux 6.1 or newer"
@@ -216,6 +217,17 @@ static int try_all(const struct probe_case *c, const char *cgroup)
 	return r;
 }
 
+/* Tries all that splicing relies on; the report has better words than an errno. */
+static void probe_splice(struct sl_probe *probe)
+{
+	struct sl_hops_report report;
+	int r = sl_hops_try(&report);
+
+	*probe = (struct sl_probe){.name = "splice", .ok = !r};
+	(void)snprintf(probe->message, SL_PROBE_MESSAGE, "%s%.180s", r ? "stays off: " : "",
+		       report.message);
+}
+
 #define ADDR BPF_PROG_TYPE_CGROUP_SOCK_ADDR
 #define OPS  BPF_PROG_TYPE_SOCK_OPS
 
@@ -274,7 +286,7 @@ static const struct probe_case cases[] = {
 	{"programs", true, try_all, 0, 0, "the kernel accepts all programs",
 	 "the verifier refuses a program: --log-level=debug shows its words"},
 };
-_Static_assert(sizeof(cases) / sizeof(*cases) <= SL_PROBE_MAX, "more probes than the array holds");
+_Static_assert(sizeof(cases) / sizeof(*cases) < SL_PROBE_MAX, "more probes than the array holds");
 
 static bool cgroup2_mount(char out[4096])
 {
@@ -314,6 +326,7 @@ size_t sl_probe_run(const char *cgroup_path, struct sl_probe probes[SL_PROBE_MAX
 		else
 			(void)snprintf(probes[i].message, SL_PROBE_MESSAGE, "%s", c->good);
 	}
+	probe_splice(&probes[n++]);
 	if (sl_log_level < SL_LOG_DEBUG)
 		(void)libbpf_set_print(print); /* gives back the NULL */
 	return n;

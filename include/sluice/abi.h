@@ -13,7 +13,7 @@
  */
 #include <linux/types.h>
 
-#define SL_ABI_VERSION 2
+#define SL_ABI_VERSION 3
 
 #define SL_PIN_DIR "/sys/fs/bpf/sluice" /* default; maps by their name, links as link_<program> */
 
@@ -146,6 +146,9 @@ struct sl_orig {
 	__u8 bound_loopback; /* 1: the application bound it to loopback itself */
 	__u64 cgroup_id;     /* of the task that called connect(2) */
 	__u64 netns;	     /* cookie */
+	__u64 exe_inode;     /* the program of that task; 0: unknown */
+	__u32 exe_dev;
+	__u32 pad;
 };
 
 /* Map sl_own (sk_storage, inherited by accepted sockets): the agent's own sockets. Value __u32. */
@@ -175,6 +178,153 @@ struct sl_event {
 	__u32 pad;
 };
 
+/* ---- Splicing: docs/architecture/splice.md ---- */
+
+#define SL_MAX_HOPS	   8192
+#define SL_MAX_UNFIT	   1024
+#define SL_SPLICE_EV_BYTES (16 * 1024)
+/* Each message in a queue costs the kernel 1 KiB that nobody is charged for, however short it is.
+ */
+#define SL_HOP_MSGS 128
+
+/*
+ * The question about a hop and its answer, moved by compare-and-exchange on both sides.
+ * app: the application's socket, own: the agent's at the other end.
+ */
+enum sl_hop_state {
+	SL_HOP_IDLE,	/* agent: plain TCP, nothing is asked */
+	SL_HOP_ASK,	/* agent: take the app in when both directions are empty; it sends nothing
+			 * before     it has moved this back to IDLE */
+	SL_HOP_LOOKING, /* program: holds the app's socket locked, an answer follows at once */
+	SL_HOP_IN,	/* program: the app is in sl_sock, own sends are redirected */
+	SL_HOP_REFUSED, /* program: sl_hop.verdict says why */
+	SL_HOP_ASK_OUT, /* agent: take the app out when it has read everything; it sends nothing
+			 * before the answer */
+	SL_HOP_OUT,  /* program, or agent that has seen proof: the app is TCP's again, for good */
+	SL_HOP_SHUT, /* agent: own will be closed; nothing is redirected to it from here on */
+};
+
+/* Why the app was refused: X(enumerator, name, text for people). Append only. */
+#define SL_HOP_VERDICTS(X)                                                                     \
+	X(NONE, none, "not looked at yet")                                                     \
+	X(TAKEN_IN, taken_in, "spliced")                                                       \
+	X(NOT_EMPTY, not_empty, "bytes were under way; asked again at the next pass")          \
+	X(UNNUMBERED, unnumbered, "the agent has sent nothing since it asked; asked again")    \
+	X(TAKEN_OUT, taken_out, "had read everything and was taken out")                       \
+	X(UNFIT, unfit, "the socket does what a redirect cannot carry: see app_unfit")         \
+	X(PROGRAM, program, "its program or server reads sockets with splice(2)")              \
+	X(STRANGER, stranger, "sequence numbers differ: not the other end of this connection") \
+	X(STATE, state, "the connection is being closed")                                      \
+	X(FOREIGN, foreign, "another sockmap, or something else, owns the socket")             \
+	X(FULL, full, "map sl_sock is full")                                                   \
+	X(MEMORY, memory, "no memory for it")
+
+#define SL_HOP_VERDICT_ENUMERATOR(upper, name, text) SL_HOP_##upper##_VERDICT,
+enum sl_hop_verdict { SL_HOP_VERDICTS(SL_HOP_VERDICT_ENUMERATOR) SL_HOP_VERDICT_MAX };
+#undef SL_HOP_VERDICT_ENUMERATOR
+
+/* What an application's socket does that a redirect cannot carry, as bits of sl_hop.app_unfit.
+ * Append only. */
+#define SL_UNFITS(X)                                                                   \
+	X(BLOCKING, blocking, "not O_NONBLOCK: a blocking recv may return EAGAIN")     \
+	X(ZEROCOPY, zerocopy, "SO_ZEROCOPY: completions would not come")               \
+	X(LOW_WATER, low_water, "SO_RCVLOWAT above one byte")                          \
+	X(ULP, ulp, "an upper layer protocol (kernel TLS)")                            \
+	X(URGENT, urgent, "urgent data")                                               \
+	X(PEEK_OFF, peek_off, "SO_PEEK_OFF")                                           \
+	X(TIMESTAMPS, timestamps, "timestamps are wanted of what is received or sent") \
+	X(INQUIRY, inquiry, "TCP_INQ: each recvmsg is to tell what is left")           \
+	X(FILTER, filter, "a socket filter would be passed by")                        \
+	X(ORPHAN, orphan, "no file: nobody holds the socket")                          \
+	X(SPLICE, splice, "splice(2) or sendfile(2) was seen reading from this very socket")
+
+#define SL_UNFIT_ENUMERATOR(upper, name, text) SL_UNFIT_BIT_##upper,
+enum sl_unfit_bit { SL_UNFITS(SL_UNFIT_ENUMERATOR) SL_UNFIT_MAX };
+#undef SL_UNFIT_ENUMERATOR
+#define SL_UNFIT(upper) (1U << SL_UNFIT_BIT_##upper)
+
+/*
+ * Map sl_hop (array, memory-mapped by the agent): one hop in each slot. All bytes are counted from
+ * the connection's establishment. Two cache lines, by who writes while bytes
+ * flow. A slot is given
+ * out again 10 s after it was freed at the earliest, under another gen.
+ */
+struct sl_hop {
+	/* Written by the app's program, under the app's lock. */
+	__u64 app_sent;	      /* sent by the app, TCP and redirected, the send at hand included. Too
+			       * large after a send that failed or was cut short, never too small but
+			       * for a send that began before the app was taken in */
+	__u64 app_seen;	      /* what done was when the app was last seen to have read everything */
+	__u64 app_redirected; /* of app_sent, by redirect */
+	__u64 app_tcp_at;     /* how much had gone by TCP at the last redirect */
+	__u64 app_cookie;     /* set when it is taken in */
+	__u32 app_unfit;      /* SL_UNFIT() bits, only ever added to */
+	enum sl_hop_verdict verdict; /* of the last look, valid once state has left LOOKING */
+	__u32 app_over;		     /* sends that went by TCP because the budget was used up */
+	__u32 app_gone;		     /* redirects that found own gone: TCP */
+	__u32 app_msgs;		     /* redirected since the agent had last taken everything */
+	__u32 pad;
+
+	/* Written by the agent, and by the program of the agent's own sends. */
+	__u64 taken; /* bytes received from own: stored (release) after recv returned */
+	__u64 done;  /* bytes sent by own: stored (release) after send returned */
+	__u64 own_cookie;
+	__u64 own_redirected; /* bytes of own sends, by redirect */
+	__u32 gen;	      /* 0: the slot is free */
+	enum sl_hop_state state;
+	__u32 budget; /* the app may have so many bytes redirected that the agent has not taken */
+	__u16 is_active;   /* 1: own called connect(2), 0: own was accepted */
+	__u16 own_known;   /* 1: the two numbers below are set */
+	__u32 own_sent_at; /* sequence numbers of the first byte that own sent, and received */
+	__u32 own_rcvd_at;
+	__u32 own_msgs;	 /* redirected since the app was last seen to have read everything */
+	__u32 own_waits; /* sends that failed with EACCES: the app's socket was busy */
+};
+
+/* Map sl_peer (sk_storage): on both ends of a hop, which it is. Value below. */
+struct sl_peer {
+	__u32 slot;
+	__u32 gen; /* as in the slot, or else this means nothing any more */
+	__u32 is_own;
+	__u32 pad;
+};
+
+/* Map sl_want (hash): apps that the agent asks for, as the app's end sees the connection. */
+struct sl_want_key {
+	__u64 netns; /* cookie, of the app */
+	SL_ADDR_BYTES(local);
+	SL_ADDR_BYTES(remote);
+	__u16 local_port;  /* host order */
+	__u16 remote_port; /* host order */
+	__u32 pad;
+};
+
+struct sl_want {
+	__u32 slot;
+	__u32 gen;
+};
+
+/* Map sl_unfit (LRU hash): who was seen to read sockets with splice(2). Value __u64, times seen. */
+enum sl_unfit_kind {
+	SL_UNFIT_EXE = 1, /* id: inode, dev: device of the executable */
+	SL_UNFIT_SERVER,  /* id: network namespace's cookie, dev: local port */
+};
+
+struct sl_unfit_key {
+	__u64 id;
+	__u32 dev;
+	enum sl_unfit_kind kind;
+};
+
+/* Map sl_splice_ev (ring buffer): splice(2) on a socket that may be spliced. */
+struct sl_splice_event {
+	__u64 cookie; /* of the socket */
+	__u64 inode;
+	__u32 dev;
+	__u32 pid;
+	char comm[16];
+};
+
 _Static_assert(sizeof(struct sl_stat) == SL_REASON_MAX * sizeof(__u64), "abi: sl_stat");
 _Static_assert(sizeof(enum sl_policy) == 4 && sizeof(enum sl_provider) == 4, "abi: enums");
 _Static_assert(sizeof(struct sl_conf) == 24, "abi: sl_conf");
@@ -184,6 +334,11 @@ _Static_assert(sizeof(struct sl_ep_key) == 8, "abi: sl_ep_key");
 _Static_assert(sizeof(struct sl_ep_val) == 20, "abi: sl_ep_val");
 _Static_assert(sizeof(struct sl_netns_val) == 40, "abi: sl_netns_val");
 _Static_assert(sizeof(struct sl_addr_key) == 24, "abi: sl_addr_key");
-_Static_assert(sizeof(struct sl_orig) == 56, "abi: sl_orig");
+_Static_assert(sizeof(struct sl_orig) == 72, "abi: sl_orig");
 _Static_assert(sizeof(struct sl_flow_key) == 48, "abi: sl_flow_key");
 _Static_assert(sizeof(struct sl_event) == 48, "abi: sl_event");
+_Static_assert(sizeof(struct sl_hop) == 128, "abi: sl_hop");
+_Static_assert(__builtin_offsetof(struct sl_hop, taken) == 64, "abi: sl_hop, two cache lines");
+_Static_assert(sizeof(struct sl_want_key) == 48, "abi: sl_want_key");
+_Static_assert(sizeof(struct sl_unfit_key) == 16, "abi: sl_unfit_key");
+_Static_assert(sizeof(struct sl_splice_event) == 40, "abi: sl_splice_event");

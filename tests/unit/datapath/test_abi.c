@@ -6,25 +6,33 @@
 #include <stddef.h>
 #include "datapath/datapath.h"
 #include "sluice.skel.h"
+#include "splice.skel.h"
 #include "sluice/abi.h"
 
-static struct bpf_object *object;
+/* The second is splicing's, with a stand-in for the sl_orig of the first. */
+enum { STEERING, SPLICING, OBJECTS };
+static struct bpf_object *objects[OBJECTS];
+#define object objects[STEERING]
 
-static void open_object(void)
+static void open_objects(void)
 {
-	size_t len;
-	const void *elf = sluice_bpf__elf_bytes(&len);
+	size_t len[OBJECTS];
+	const void *const elf[OBJECTS] = {sluice_bpf__elf_bytes(&len[STEERING]),
+					  splice_bpf__elf_bytes(&len[SPLICING])};
 
-	object = bpf_object__open_mem(elf, len, NULL);
-	cr_assert(object, "the skeleton holds an object");
+	for (int i = 0; i < OBJECTS; i++) {
+		objects[i] = bpf_object__open_mem(elf[i], len[i], NULL);
+		cr_assert(objects[i], "the skeleton holds an object");
+	}
 }
 
-static void close_object(void)
+static void close_objects(void)
 {
-	bpf_object__close(object);
+	for (int i = 0; i < OBJECTS; i++)
+		bpf_object__close(objects[i]);
 }
 
-TestSuite(abi, .init = open_object, .fini = close_object);
+TestSuite(abi, .init = open_objects, .fini = close_objects);
 
 struct field {
 	const char *type, *name;
@@ -73,12 +81,52 @@ static const struct field fields[] = {
 	FIELD(sl_orig, bound_loopback),
 	FIELD(sl_orig, cgroup_id),
 	FIELD(sl_orig, netns),
+	FIELD(sl_orig, exe_inode),
+	FIELD(sl_orig, exe_dev),
+	FIELD(sl_orig, pad),
 	FIELD(sl_flow_key, netns),
 	FIELD(sl_flow_key, client),
 	FIELD(sl_flow_key, server),
 	FIELD(sl_flow_key, client_port),
 	FIELD(sl_flow_key, server_port),
 	FIELD(sl_flow_key, pad),
+	FIELD(sl_hop, app_sent),
+	FIELD(sl_hop, app_seen),
+	FIELD(sl_hop, app_redirected),
+	FIELD(sl_hop, app_tcp_at),
+	FIELD(sl_hop, app_cookie),
+	FIELD(sl_hop, app_unfit),
+	FIELD(sl_hop, verdict),
+	FIELD(sl_hop, app_over),
+	FIELD(sl_hop, app_gone),
+	FIELD(sl_hop, app_msgs),
+	FIELD(sl_hop, taken),
+	FIELD(sl_hop, done),
+	FIELD(sl_hop, own_cookie),
+	FIELD(sl_hop, own_redirected),
+	FIELD(sl_hop, gen),
+	FIELD(sl_hop, state),
+	FIELD(sl_hop, budget),
+	FIELD(sl_hop, is_active),
+	FIELD(sl_hop, own_known),
+	FIELD(sl_hop, own_sent_at),
+	FIELD(sl_hop, own_rcvd_at),
+	FIELD(sl_hop, own_msgs),
+	FIELD(sl_hop, own_waits),
+	FIELD(sl_peer, slot),
+	FIELD(sl_peer, gen),
+	FIELD(sl_peer, is_own),
+	FIELD(sl_want_key, netns),
+	FIELD(sl_want_key, local),
+	FIELD(sl_want_key, remote),
+	FIELD(sl_want_key, local_port),
+	FIELD(sl_want_key, remote_port),
+	FIELD(sl_want_key, pad),
+	FIELD(sl_want, slot),
+	FIELD(sl_want, gen),
+	FIELD(sl_unfit_key, id),
+	FIELD(sl_unfit_key, dev),
+	FIELD(sl_unfit_key, kind),
 };
 
 static const struct btf_member *find_member(const struct btf *btf, const struct btf_type *t,
@@ -92,12 +140,19 @@ static const struct btf_member *find_member(const struct btf *btf, const struct 
 	return NULL;
 }
 
+static const struct btf *btf_with(const char *type)
+{
+	for (int i = 0; i < OBJECTS; i++)
+		if (btf__find_by_name_kind(bpf_object__btf(objects[i]), type, BTF_KIND_STRUCT) > 0)
+			return bpf_object__btf(objects[i]);
+	return bpf_object__btf(object);
+}
+
 Test(abi, fields_lie_where_the_programs_expect_them)
 {
-	const struct btf *btf = bpf_object__btf(object);
-
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
 		const struct field *f = &fields[i];
+		const struct btf *btf = btf_with(f->type);
 		int id = btf__find_by_name_kind(btf, f->type, BTF_KIND_STRUCT);
 		const struct btf_type *t = id > 0 ? btf__type_by_id(btf, id) : NULL;
 		const struct btf_member *m = t ? find_member(btf, t, f->name) : NULL;
@@ -114,7 +169,8 @@ Test(abi, fields_lie_where_the_programs_expect_them)
 
 Test(abi, every_byte_of_a_key_is_a_field)
 {
-	static const char *const keys[] = {"sl_svc_key", "sl_ep_key", "sl_addr_key", "sl_flow_key"};
+	static const char *const keys[] = {"sl_svc_key",  "sl_ep_key",	 "sl_addr_key",
+					   "sl_flow_key", "sl_want_key", "sl_unfit_key"};
 
 	for (size_t k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
 		size_t sum = 0, size = 0;
@@ -150,7 +206,22 @@ static const struct map maps[] = {
 	{"sl_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct sl_stat), 0},
 	{"sl_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
 	{"sl_seen", BPF_MAP_TYPE_LRU_HASH, 8, 8, 0},
+	{"sl_sock", BPF_MAP_TYPE_SOCKHASH, 8, 8, 0},
+	{"sl_hop", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct sl_hop), BPF_F_MMAPABLE},
+	{"sl_app", BPF_MAP_TYPE_ARRAY, 4, 8, 0},
+	{"sl_peer", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(struct sl_peer), BPF_F_NO_PREALLOC},
+	{"sl_want", BPF_MAP_TYPE_HASH, sizeof(struct sl_want_key), sizeof(struct sl_want),
+	 BPF_F_NO_PREALLOC},
+	{"sl_unfit", BPF_MAP_TYPE_LRU_HASH, sizeof(struct sl_unfit_key), 8, 0},
+	{"sl_splice_ev", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
 };
+
+static struct bpf_map *find_map(const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
+
+	return map ? map : bpf_object__find_map_by_name(objects[SPLICING], name);
+}
 
 Test(abi, maps_are_made_of_it)
 {
@@ -160,7 +231,7 @@ Test(abi, maps_are_made_of_it)
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
 		const struct map *want = &maps[i];
 
-		map = bpf_object__find_map_by_name(object, want->name);
+		map = find_map(want->name);
 		cr_expect(map, "%s exists", want->name);
 		if (!map)
 			continue;
@@ -169,8 +240,11 @@ Test(abi, maps_are_made_of_it)
 		cr_expect(bpf_map__value_size(map) == want->value_bytes, "value of %s", want->name);
 		cr_expect(bpf_map__map_flags(map) == want->flags, "flags of %s", want->name);
 	}
-	bpf_object__for_each_map(map, object) n += !bpf_map__is_internal(map);
-	cr_expect(n == sizeof(maps) / sizeof(*maps), "and there are no others");
+	for (int i = 0; i < OBJECTS; i++)
+		bpf_object__for_each_map(map, objects[i]) n += !bpf_map__is_internal(map);
+	cr_expect(n == sizeof(maps) / sizeof(*maps) + 1, "and there are no others but a stand-in");
+	map = bpf_object__find_map_by_name(objects[SPLICING], "sl_orig");
+	cr_expect(map && bpf_map__value_size(map) == sizeof(struct sl_orig), "which is alike");
 }
 
 Test(abi, counters_are_named_in_the_order_of_the_reasons)
@@ -211,9 +285,12 @@ Test(abi, names_fit_the_kernel)
 	struct bpf_program *prog;
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, object) cr_expect(
-		bpf_map__is_internal(map) || strlen(bpf_map__name(map)) < BPF_OBJ_NAME_LEN, "%s",
-		bpf_map__name(map));
-	bpf_object__for_each_program(prog, object) cr_expect(
-		strlen(bpf_program__name(prog)) < BPF_OBJ_NAME_LEN, "%s", bpf_program__name(prog));
+	for (int i = 0; i < OBJECTS; i++) {
+		bpf_object__for_each_map(map, objects[i]) cr_expect(
+			bpf_map__is_internal(map) || strlen(bpf_map__name(map)) < BPF_OBJ_NAME_LEN,
+			"%s", bpf_map__name(map));
+		bpf_object__for_each_program(prog, objects[i])
+			cr_expect(strlen(bpf_program__name(prog)) < BPF_OBJ_NAME_LEN, "%s",
+				  bpf_program__name(prog));
+	}
 }
