@@ -89,11 +89,10 @@ static void delete_under_traffic(void)
 	out.fd = p.own;
 	in2 = (struct stream){.fd = p.own, .n = in.n};
 	out2 = (struct stream){.fd = p.app, .n = in.n};
-	expect(!pthread_create(&a, NULL, read_stream, &in) &&
-		       !pthread_create(&b, NULL, write_stream, &out) &&
-		       !pthread_create(&c, NULL, read_stream, &in2) &&
-		       !pthread_create(&d, NULL, write_stream, &out2),
-	       "no threads");
+	expect(!pthread_create(&a, NULL, read_stream, &in), "no thread");
+	expect(!pthread_create(&b, NULL, write_stream, &out), "no thread");
+	expect(!pthread_create(&c, NULL, read_stream, &in2), "no thread");
+	expect(!pthread_create(&d, NULL, write_stream, &out2), "no thread");
 	while (!__atomic_load_n(&out.good, __ATOMIC_RELAXED) ||
 	       !__atomic_load_n(&out2.good, __ATOMIC_RELAXED)) {
 		(void)end_drop(p.app_key);
@@ -158,8 +157,8 @@ static void peer_deleted_meanwhile(void)
 	int n_pipe = 0, other = 0;
 
 	pair_spliced(&p);
-	expect(!pthread_create(&t, NULL, flip_peer, &f) && !pthread_create(&u, NULL, drain, &f),
-	       "no thread");
+	expect(!pthread_create(&t, NULL, flip_peer, &f), "no thread");
+	expect(!pthread_create(&u, NULL, drain, &f), "no thread");
 	for (int i = 0; i < 200000; i++) {
 		if (send(p.app, "x", 1, MSG_NOSIGNAL) == 1)
 			continue;
@@ -220,6 +219,21 @@ static void put_twice(void)
 	answer("%s", r == -EBUSY ? "EBUSY" : r ? strerror(-r) : "accepted");
 }
 
+/* A call that is under way keeps what it needs: deletion does not take effect before it ends. */
+static void deleted_during_a_call(void)
+{
+	struct reader r;
+	struct pair p;
+
+	pair_spliced(&p);
+	set_blocking(p.app);
+	reader_start(&r, p.app, sizeof(r.buf), 0);
+	expect(!end_drop(p.app_key), "cannot be deleted");
+	say(p.app, "x");
+	hear_all(p.own, "x", 1000);
+	answer("%s", seen->n_redirected ? "still redirected" : seen->n_msg ? "asked" : "by TCP");
+}
+
 static void not_established(void)
 {
 	int fd = sock(AF_INET, SOCK_STREAM);
@@ -254,6 +268,8 @@ const struct fact facts_map[] = {
 	{"a second owner's update of the same socket?", "EBUSY|accepted", second_owner_refused},
 	{"a second map without programs may hold the socket as well", NULL, owner_without_programs},
 	{"an update of a socket that is in the map already?", "EBUSY|accepted", put_twice},
+	{"a send after deletion, while a recv of the same socket waits?",
+	 "still redirected|asked|by TCP", deleted_during_a_call},
 	{"only connected sockets enter the map", NULL, not_established},
 	{"close takes a socket out of the map", NULL, close_leaves_map},
 	{0},

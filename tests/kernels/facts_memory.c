@@ -215,6 +215,8 @@ static void group_of_receiver(void)
 	n = flood_group(&p, true, &error);
 	note("%zu bytes, then %s; the group has %ld bytes more", n, error_word(error),
 	     group_bytes() - before);
+	pair_close(&p);
+	(void)rmdir(GROUP); /* the machine goes anyway */
 	answer("%s", error_word(error));
 }
 
