@@ -178,7 +178,8 @@ static void test_probes(const char *cgroup)
 	check(sl_probe_passed(probes, n), "all required ones passed");
 }
 
-/* "dp_test check": the probes alone, also where nothing else works. DP_DEBUG=1: libbpf's words. */
+/* "dp_test check": the probes alone, also where nothing else works. "dp_test big [N]": N connections
+ * at a time, by default 65,536. DP_DEBUG=1: libbpf's words. */
 int main(int argc, char **argv)
 {
 	struct scene s = {.agent4 = -1, .agent6 = -1};
@@ -189,6 +190,11 @@ int main(int argc, char **argv)
 		return test_finish();
 	}
 	scene_init(&s);
+	if (argc > 1 && !strcmp(argv[1], "big")) {
+		test_big(&s, argc > 2 ? (int)strtol(argv[2], NULL, 10) : 65536);
+		scene_deinit(&s);
+		return test_finish();
+	}
 	test_probes(s.bed.cgroup);
 	test_steering(&s);
 	test_left_alone(&s);
