@@ -9,6 +9,8 @@ BUILD_PACKAGES="build-essential clang llvm meson ninja-build pkg-config git pyth
 DEMO_PACKAGES="iproute2 curl procps util-linux"
 # To test it: harness, clients, other proxies to compare with, sanitizers.
 TEST_PACKAGES="$DEMO_PACKAGES python3-pytest openssl wrk nodejs haproxy nginx-light libclang-rt-14-dev"
+# To take the kernel tests through other kernels.
+VM_PACKAGES="qemu-system-x86 busybox-static cpio kmod xz-utils debian-archive-keyring"
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
