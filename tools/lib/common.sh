@@ -8,7 +8,8 @@ BUILD_PACKAGES="build-essential clang llvm meson ninja-build pkg-config git pyth
 # To show it: network namespaces and a client.
 DEMO_PACKAGES="iproute2 curl procps util-linux"
 # To test it: harness, clients, other proxies to compare with, sanitizers.
-TEST_PACKAGES="$DEMO_PACKAGES python3-pytest openssl wrk nodejs haproxy nginx-light libclang-rt-14-dev"
+TEST_PACKAGES="$DEMO_PACKAGES python3-pytest openssl wrk nodejs haproxy nginx-light golang-go default-jdk-headless
+	libclang-rt-14-dev"
 # To take the kernel tests through other kernels.
 VM_PACKAGES="qemu-system-x86 busybox-static cpio kmod xz-utils debian-archive-keyring"
 
