@@ -5,6 +5,7 @@
 #include "core/control.h"
 #include "core/options.h"
 #include "datapath/probe.h"
+#include "netns/netns.h"
 
 static int uninstall(const struct sl_options *opts)
 {
@@ -31,6 +32,25 @@ static int check(const struct sl_options *opts)
 	return sl_probe_passed(probes, n) ? 0 : 1;
 }
 
+/* In a cluster Pods are steered, and what the system itself runs is left alone. */
+static int choose_cgroup(struct sl_options *opts)
+{
+	static char path[4096];
+	int r;
+
+	if (!opts->kubernetes || opts->cgroup)
+		return 0;
+	r = sl_cgroups_find_pods(path, sizeof(path));
+	if (r)
+		sl_error("cannot find the kubelet's cgroup, kubepods.slice or kubepods (name one "
+			 "with "
+			 "--cgroup): %s",
+			 sl_strerror(r));
+	else
+		opts->cgroup = path;
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	struct sl_options opts;
@@ -40,5 +60,7 @@ int main(int argc, char **argv)
 		return r == SL_OPTIONS_EXIT ? 0 : 2;
 	if (opts.check)
 		return check(&opts);
-	return opts.uninstall ? uninstall(&opts) : sl_control_run(&opts);
+	if (opts.uninstall)
+		return uninstall(&opts);
+	return choose_cgroup(&opts) ? 1 : sl_control_run(&opts);
 }

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "netns/mount.h"
@@ -22,6 +24,24 @@ struct sl_cgroups {
 };
 
 SL_DEFINE_CLEANUP(struct sl_cgroups *, sl_cgroups_close)
+
+int sl_cgroups_find_pods(char *ret_path, size_t size)
+{
+	static const char *const names[] = {"kubepods.slice", "kubepods"};
+	char mount[PATH_MAX];
+	int r = sl_cgroup_mount(mount);
+
+	for (size_t i = 0; !r && i < sizeof(names) / sizeof(*names); i++) {
+		struct stat st;
+		int n = snprintf(ret_path, size, "%s/%s", mount, names[i]);
+
+		if (n < 0 || (size_t)n >= size)
+			return -ENAMETOOLONG;
+		if (!stat(ret_path, &st) && S_ISDIR(st.st_mode))
+			return 0;
+	}
+	return r ? r : -ENOENT;
+}
 
 int sl_cgroups_open(struct sl_cgroups **ret)
 {

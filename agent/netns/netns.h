@@ -75,6 +75,10 @@ void sl_netns_each(const struct sl_netns_watch *w, sl_netns_each_fn fn, void *ar
  * cgroup_id is bpf_get_current_cgroup_id(). Returns 0 with a NUL-terminated uid, -ENOENT when the
  * cgroup is gone or is no Pod's, -errno. Thread: any. */
 struct sl_cgroups; /* an open cgroup2 mount */
+/* The cgroup that all Pods of this node are below: kubepods.slice or kubepods of the cgroup2 mount,
+ * as the kubelet's cgroup driver makes them. Returns 0, -ENOENT when there is none, -ENAMETOOLONG,
+ * -errno. */
+int sl_cgroups_find_pods(char *ret_path, size_t size);
 int sl_cgroups_open(struct sl_cgroups **ret);
 struct sl_cgroups *sl_cgroups_close(struct sl_cgroups *c);
 int sl_cgroups_pod_uid(const struct sl_cgroups *c, uint64_t cgroup_id, char ret_uid[64]);
