@@ -38,6 +38,14 @@ static inline uint64_t fold(uint64_t w)
 	return w | (from_a & ~past_z & ~w & high) >> 2;
 }
 
+/* b is mostly a name of ours in small letters, a often the same. */
+static inline bool same_folded(uint64_t a, uint64_t b)
+{
+	uint64_t small = fold(a);
+
+	return small == b || small == fold(b);
+}
+
 /* Not strncasecmp(3): it stops at a NUL byte, and asks the locale. */
 bool sl_str_ieq(struct sl_str a, struct sl_str b)
 {
@@ -46,12 +54,12 @@ bool sl_str_ieq(struct sl_str a, struct sl_str b)
 	if (n != b.len)
 		return false;
 	if (n < 8)
-		return !n || fold(load_short(a.ptr, n)) == fold(load_short(b.ptr, n));
+		return !n || same_folded(load_short(a.ptr, n), load_short(b.ptr, n));
 	for (size_t i = 0; i + 8 < n; i += 8) {
-		if (fold(load8(a.ptr + i)) != fold(load8(b.ptr + i)))
+		if (!same_folded(load8(a.ptr + i), load8(b.ptr + i)))
 			return false;
 	}
-	return fold(load8(a.ptr + n - 8)) == fold(load8(b.ptr + n - 8));
+	return same_folded(load8(a.ptr + n - 8), load8(b.ptr + n - 8));
 }
 
 int sl_str_cmp(struct sl_str a, struct sl_str b)

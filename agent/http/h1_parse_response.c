@@ -69,11 +69,12 @@ static int judge_fields(struct sl_response *r, unsigned seen, enum sl_method met
 			struct sl_arena *a, struct sl_h1_error *err)
 {
 	struct sl_h1_connection c;
-	int res;
+	int res = 0;
 
 	c.close = c.keep_alive = c.upgrade = false;
 	c.n_named = 0;
-	res = sl_h1_connection_read(&r->headers, &c, err);
+	if (seen & 1U << SL_H1_FIELD_CONNECTION)
+		res = sl_h1_connection_read(&r->headers, &c, err);
 	if (res)
 		return res;
 	r->keep_alive = !c.close && (r->version >= 11 || c.keep_alive);

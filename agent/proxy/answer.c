@@ -61,7 +61,7 @@ static void final_head(struct sl_stream *s)
 		return;
 	}
 	sl_stream_move(s, SL_STREAM_RESPONDING);
-	sl_detect_learn(s->conn->proxy, s->frontend);
+	sl_detect_learn(s->conn, s->frontend);
 }
 
 void sl_answer_head(struct sl_stream *s)

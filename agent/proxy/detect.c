@@ -11,6 +11,8 @@
 
 /* How long a Service counts as one whose servers wait for the client. */
 #define SILENT_FOR_NS (60 * SL_NS_PER_S)
+/* How often a connection tells so. */
+#define LEARN_EVERY_NS (10 * SL_NS_PER_S)
 
 struct silent {
 	uint64_t until_ns;
@@ -18,13 +20,15 @@ struct silent {
 	char text[];
 };
 
-void sl_detect_learn(struct sl_proxy *p, const struct sl_frontend *frontend)
+void sl_detect_learn(struct sl_conn *c, const struct sl_frontend *frontend)
 {
-	uint64_t until = sl_loop_now(p->loop) + SILENT_FOR_NS;
+	struct sl_proxy *p = c->proxy;
+	uint64_t now = sl_loop_now(p->loop), until = now + SILENT_FOR_NS;
 	struct silent *s;
 
-	if (!frontend || frontend->app_protocol != SL_APP_UNKNOWN)
+	if (!frontend || frontend->app_protocol != SL_APP_UNKNOWN || now < c->learn_next_ns)
 		return;
+	c->learn_next_ns = now + LEARN_EVERY_NS;
 	s = sl_map_get(&p->silent, frontend->key);
 	if (s) {
 		s->until_ns = until;

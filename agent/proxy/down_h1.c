@@ -120,6 +120,7 @@ static bool next_request(struct sl_conn *c)
 		return true;
 	}
 	sl_buf_consume(&c->sock.in, used);
+	sl_buf_release(&c->sock.in); /* mostly all there was: nothing is held until the answer */
 	sl_h1_body_init(&s->req_body, s->req.body, s->req.content_length);
 	c->stream = s;
 	sl_stream_begin(s);

@@ -64,7 +64,7 @@ static void fail(struct sl_sock *s, int err)
 	s->shut = s->broken = true;
 }
 
-ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
+ssize_t sl_sock_read(struct sl_sock *s, size_t limit)
 {
 	size_t total = 0;
 
@@ -106,13 +106,13 @@ ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
 	return (ssize_t)total;
 }
 
-static size_t flush(struct sl_sock *s, int flags)
+size_t sl_sock_send(struct sl_sock *s, bool last)
 {
 	size_t total = 0;
 
 	while (s->can_write && !s->broken && !s->connecting && sl_buf_len(&s->out)) {
 		ssize_t n = send(s->watch->fd, sl_buf_ptr(&s->out), sl_buf_len(&s->out),
-				 MSG_NOSIGNAL | flags);
+				 MSG_NOSIGNAL | (last ? MSG_MORE : 0));
 
 		if (n < 0) {
 			if (errno == EINTR)
@@ -138,16 +138,6 @@ static size_t flush(struct sl_sock *s, int flags)
 	s->n_sent += total;
 	sl_buf_release(&s->out);
 	return total;
-}
-
-size_t sl_sock_flush(struct sl_sock *s)
-{
-	return flush(s, 0);
-}
-
-size_t sl_sock_flush_last(struct sl_sock *s)
-{
-	return flush(s, MSG_MORE);
 }
 
 void sl_sock_shutdown(struct sl_sock *s)

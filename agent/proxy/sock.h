@@ -57,18 +57,37 @@ static inline bool sl_sock_is_open(const struct sl_sock *s)
 /* Record what epoll said; the owner then calls the functions below when it is its turn. */
 void sl_sock_event(struct sl_sock *s, uint32_t events);
 
+/* What the functions below do when there is something to do; theirs alone. */
+ssize_t sl_sock_read(struct sl_sock *s, size_t limit);
+size_t sl_sock_send(struct sl_sock *s, bool last);
+
 /*
  * Read what is there, at most until limit bytes are queued. Returns the number of bytes read (0:
  * nothing now, or eof, or error: see the flags), or -ENOMEM. When the limit stopped it, can_read
  * stays true.
  */
-ssize_t sl_sock_fill(struct sl_sock *s, size_t limit);
+static inline ssize_t sl_sock_fill(struct sl_sock *s, size_t limit)
+{
+	if (s->can_read)
+		return sl_sock_read(s, limit);
+	sl_buf_release(&s->in);
+	return 0;
+}
+
 /* Send what is queued. Returns bytes sent. When the peer takes no more (s->broken) the queue is
  * kept, and reading goes on: a server may answer early and close. */
-size_t sl_sock_flush(struct sl_sock *s);
+static inline size_t sl_sock_flush(struct sl_sock *s)
+{
+	return sl_buf_len(&s->out) ? sl_sock_send(s, false) : 0;
+}
+
 /* The same where sl_sock_shutdown() or sl_sock_close() follows at once when the queue is empty: the
  * last bytes wait in the kernel and leave in one segment with the FIN. */
-size_t sl_sock_flush_last(struct sl_sock *s);
+static inline size_t sl_sock_flush_last(struct sl_sock *s)
+{
+	return sl_buf_len(&s->out) ? sl_sock_send(s, true) : 0;
+}
+
 /* Send a FIN once the queue is empty; no-op if done. */
 void sl_sock_shutdown(struct sl_sock *s);
 /* connect(2) finished? Returns 0 (yes), -EINPROGRESS, or the -errno that it failed with. */

@@ -295,7 +295,8 @@ struct sl_conn {
 	struct sl_timer timer; /* header, idle or linger timeout, by state */
 	struct sl_addr peer, original;
 	uint64_t cgroup_id, accepted_ns;
-	uint64_t seen; /* config_generation in which the three below were looked up */
+	uint64_t learn_next_ns; /* see sl_detect_learn() */
+	uint64_t seen;		/* config_generation in which the three below were looked up */
 	const struct sl_frontend *frontend; /* NULL: the Service is not in the snapshot */
 	const struct sl_route_table *table; /* NULL: this client is not governed */
 	struct sl_client client;	    /* may be empty */
@@ -337,7 +338,7 @@ void sl_conn_move(struct sl_conn *c, enum sl_conn_state to);
 bool sl_conn_detect(struct sl_conn *c);
 /* The Service's servers wait for the client to speak: seen, so nothing needs to be dialled ahead.
  */
-void sl_detect_learn(struct sl_proxy *p, const struct sl_frontend *frontend);
+void sl_detect_learn(struct sl_conn *c, const struct sl_frontend *frontend);
 void sl_detect_forget(struct sl_proxy *p);
 
 /* down_h1.c: state HTTP1. */
