@@ -272,6 +272,12 @@ void sl_watch_remove(struct sl_watch *w)
 	release_slot(w);
 }
 
+void sl_watch_leave(struct sl_watch *w)
+{
+	if (w->loop)
+		release_slot(w);
+}
+
 void sl_timer_arm(struct sl_loop *l, struct sl_timer *t, uint64_t deadline_ns)
 {
 	sl_timer_cancel(t);

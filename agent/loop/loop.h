@@ -79,6 +79,10 @@ int sl_watch_add(struct sl_loop *l, struct sl_watch *w, int fd, uint32_t events,
 int sl_watch_modify(struct sl_watch *w, uint32_t events);
 /* No-op when not added. Call before closing the descriptor. */
 void sl_watch_remove(struct sl_watch *w);
+/* The same for an edge-triggered one whose descriptor is closed next: then the kernel forgets it by
+ * itself, which saves a call. Should the file be open elsewhere, what it still tells goes nowhere.
+ */
+void sl_watch_leave(struct sl_watch *w);
 
 /* (Re)arm for an absolute deadline; never fires early, and at most 2 ms late in an idle loop.
  * Timers fire in the order of their deadlines' milliseconds, within one in the order of arming; a

@@ -179,7 +179,7 @@ static void begin_linger(struct sl_conn *c)
 /*
  * A close with unread bytes sends RST, which can destroy the answer that is still on its way to
  * the client (RFC 9112 section 9.6). So: send what is queued, send FIN, read until the client is
- * done.
+ * done; but who said that there is nothing more to read is not waited for.
  */
 static bool closing_step(struct sl_conn *c)
 {
@@ -195,7 +195,7 @@ static bool closing_step(struct sl_conn *c)
 			arm(c, c->proxy->opts.idle_timeout_ns);
 		return progress;
 	}
-	if (s->eof) {
+	if (s->eof || c->parted) {
 		close_quietly(c);
 		return false;
 	}

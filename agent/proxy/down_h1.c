@@ -135,8 +135,12 @@ static bool is_last(const struct sl_conn *c)
 
 static bool finish_request(struct sl_conn *c)
 {
+	const struct sl_stream *s = c->stream;
 	bool close = is_last(c);
 
+	/* RFC 9112 section 9.6: who said close must not send another request. */
+	c->parted = close && !c->close_after && !s->req.keep_alive && s->req_body.done && !sl_buf_len(&c->sock.in) &&
+		    !c->sock.can_read;
 	sl_stream_end(sl_take(c->stream));
 	c->timed_out = false;
 	if (close)

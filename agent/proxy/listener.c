@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -65,13 +67,24 @@ static bool accept_one(struct sl_listener *l)
 	return true;
 }
 
+/* Mostly there is one, and finding that out would be a call of its own. If the next round finds the
+ * queue not empty yet, twice as many are taken. */
 static void on_accept(struct sl_watch *w, uint32_t events)
 {
 	struct sl_listener *l = sl_container_of(w, struct sl_listener, watch);
+	uint64_t round = sl_loop_rounds(w->loop);
+	unsigned n = 0;
 
+	if (round != l->round + 1)
+		l->burst = 1;
+	l->round = round;
 	keep_spare(l->source->proxy);
-	for (unsigned i = 0; i < ACCEPTS_PER_EVENT && accept_one(l); i++)
-		;
+	while (n < l->burst && accept_one(l))
+		n++;
+	if (n < l->burst)
+		l->burst = n ? n : 1;
+	else if (l->burst < ACCEPTS_PER_EVENT)
+		l->burst *= 2;
 }
 
 void sl_listener_accept_all(struct sl_proxy_source *src)
@@ -87,7 +100,7 @@ void sl_listener_accept_all(struct sl_proxy_source *src)
 int sl_listener_add(struct sl_proxy_source *src, int fd)
 {
 	struct sl_listener *l;
-	int r;
+	int one = 1, r;
 
 	sl_list_foreach (n, &src->listeners) {
 		if (sl_container_of(n, struct sl_listener, node)->fd == fd)
@@ -99,11 +112,14 @@ int sl_listener_add(struct sl_proxy_source *src, int fd)
 	l->watch = SL_WATCH_INIT;
 	l->source = src;
 	l->fd = fd;
+	l->burst = 1;
 	r = sl_watch_add(src->proxy->loop, &l->watch, fd, EPOLLIN | EPOLLEXCLUSIVE, on_accept);
 	if (r) {
 		free(l);
 		return r;
 	}
+	/* Those that it accepts have it from the beginning. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* it is TCP */
 	sl_list_append(&src->listeners, &l->node);
 	return 0;
 }

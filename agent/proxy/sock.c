@@ -2,8 +2,6 @@
 #include "proxy/sock.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,13 +9,10 @@
 int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_blocks *blocks,
 		 struct sl_watch *watch, int fd, sl_watch_fn fn)
 {
-	int one = 1;
 	int r = sl_watch_add(loop, watch, fd, SL_SOCK_EVENTS, fn);
 
 	if (r)
 		return r;
-	/* Fails on sockets that are not TCP (tests use pairs), where there is no delay to avoid. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	*s = (struct sl_sock){.watch = watch,
 			      .in.blocks = blocks,
 			      .out.blocks = blocks,
@@ -33,7 +28,7 @@ void sl_sock_close(struct sl_sock *s, bool reset)
 	if (!sl_sock_is_open(s))
 		return;
 	fd = s->watch->fd;
-	sl_watch_remove(s->watch);
+	sl_watch_leave(s->watch);
 	if (reset) {
 		struct linger now = {.l_onoff = 1};
 

@@ -41,8 +41,9 @@ struct sl_sock {
 
 #define SL_SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
-/* Take over a descriptor: watch is added to the loop with fn. The queues' memory comes from blocks,
- * borrowed. Returns 0 or -errno (the descriptor stays the caller's then). */
+/* Take over a descriptor, which has TCP_NODELAY set: watch is added to the loop with fn. The
+ * queues' memory comes from blocks, borrowed. Returns 0 or -errno (the descriptor stays the
+ * caller's then). */
 int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_blocks *blocks,
 		 struct sl_watch *watch, int fd, sl_watch_fn fn);
 /* Removes the watch, closes the descriptor, frees the queues. reset: with RST, so that the peer

@@ -44,7 +44,9 @@ struct sl_listener {
 	struct sl_list node;
 	struct sl_watch watch;
 	struct sl_proxy_source *source;
-	int fd; /* borrowed */
+	int fd;		/* borrowed */
+	uint64_t round; /* the loop's, in which it was ready last */
+	unsigned burst; /* connections to take at most when it is ready next */
 };
 
 /* One network namespace that this worker serves. */
@@ -309,7 +311,8 @@ struct sl_conn {
 	bool head_begun; /* bytes of the next head came: the header timeout runs */
 	bool looked;	 /* DETECT: gave the client one round to speak */
 	bool timed_out;
-	bool close_after;			 /* no further request */
+	bool close_after; /* no further request */
+	bool parted;	  /* the client has said that it sends nothing more, and has not */
 	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
 	uint64_t buffered_bytes; /* capacity of its queues and its endpoint's, as of its last round
 				  */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include "base/alloc.h"
@@ -61,7 +63,7 @@ static int connect_socket(struct sl_proxy_source *src, const struct sl_addr *end
 	struct sockaddr_storage ss;
 	socklen_t len = sl_addr_to_sockaddr(endpoint, &ss);
 	_cleanup_(sl_closep) int fd = -1;
-	int r;
+	int one = 1, r;
 
 	fd = sl_source_socket(src->source, ss.ss_family, SOCK_STREAM, 0);
 	if (fd < 0)
@@ -69,6 +71,7 @@ static int connect_socket(struct sl_proxy_source *src, const struct sl_addr *end
 	r = p->host.own(p->host.arg, fd);
 	if (r)
 		return r;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* it is TCP */
 	if (connect(fd, (struct sockaddr *)&ss, len) < 0) {
 		if (errno != EINPROGRESS)
 			return -errno;

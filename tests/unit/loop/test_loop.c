@@ -105,6 +105,27 @@ Test(loop, a_round_that_may_have_left_events_is_no_sweep)
 	cr_assert_eq(sl_loop_sweeps(loop), 2, "nothing to tell is all there is");
 }
 
+/* The kernel still has it, as the file is open elsewhere. */
+Test(loop, a_watch_that_left_gets_no_event_nor_does_who_has_its_place)
+{
+	struct bell gone = {.watch = SL_WATCH_INIT}, next = {.watch = SL_WATCH_INIT};
+	int copy;
+
+	add_bell(&gone, 1, EPOLLIN | EPOLLET);
+	copy = dup(gone.watch.fd);
+	cr_assert_geq(copy, 0);
+	sl_watch_leave(&gone.watch);
+	cr_assert_null(gone.watch.loop);
+	cr_assert_eq(close(gone.watch.fd), 0);
+	add_bell(&next, 0, EPOLLIN | EPOLLET);
+	cr_assert_eq(sl_loop_round(loop, 0), 0);
+	cr_assert_eq(gone.n_rings, 0);
+	cr_assert_eq(next.n_rings, 0);
+	sl_watch_leave(&gone.watch);
+	cr_assert_eq(close(copy), 0);
+	remove_bell(&next);
+}
+
 Test(loop, a_watch_removed_mid_round_gets_no_event)
 {
 	struct bell a = {.watch = SL_WATCH_INIT}, b = {.watch = SL_WATCH_INIT};

@@ -487,7 +487,7 @@ Test(bodies, a_client_that_never_closes_is_left_behind_the_last_answer)
 	r.opts.linger_timeout_ns = 20 * SL_NS_PER_MS;
 	rig_start(&r);
 	rig_connect(&r, &client);
-	rig_send(&r, &client, "GET / HTTP/1.0\r\nHost: cart\r\n\r\n");
+	rig_send(&r, &client, "GET / HTTP/1.0\r\nHost: cart\r\n\r\n+");
 	rig_accept(&r, &r.backends[0], &server);
 	rig_expect(&r, &server, GET);
 	rig_send(&r, &server, OK);

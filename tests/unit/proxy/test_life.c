@@ -2,7 +2,10 @@
 /* Connections while snapshots, sources and the proxy itself come and go. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include "rig.h"
 
 #define OK	 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -46,6 +49,106 @@ static void exchange_works(void)
 	rig_close(&server);
 	rig_expect_conns(&r, 0);
 	rig_expect_idle(&r, 0);
+}
+
+/* ---- descriptors ---- */
+
+static void expect_no_delay(int fd, const char *what)
+{
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
+	cr_assert(on, "%s is delayed", what);
+}
+
+/* The one to the client has it from the listener: a fact of the kernel's. */
+Test(life, no_connection_delays_what_is_sent)
+{
+	struct sl_conn *c;
+
+	rig_start(&r);
+	begin(GET);
+	c = sl_container_of(sl_proxy_source(r.proxy, r.source->cookie)->conns.next, struct sl_conn,
+			    node);
+	expect_no_delay(c->watch.fd, "the client's connection");
+	expect_no_delay(c->stream->attempt.up->pooled.watch.fd, "the endpoint's connection");
+}
+
+Test(life, many_that_come_at_once_are_all_accepted)
+{
+	static struct rig_peer many[100];
+
+	rig_start(&r);
+	for (int again = 0; again < 2; again++) {
+		for (int i = 0; i < 100; i++)
+			rig_connect(&r, &many[i]);
+		rig_expect_conns(&r, 100);
+		for (int i = 0; i < 100; i++)
+			rig_close(&many[i]);
+		rig_expect_conns(&r, 0);
+	}
+	while (rig_try_accept(&r.backends[0], &server))
+		rig_close(&server);
+}
+
+Test(life, a_request_that_waits_for_its_answer_holds_no_queue)
+{
+	rig_start(&r);
+	begin(GET);
+	rig_settle(&r);
+	cr_assert_eq(r.proxy->buffered_bytes, 0);
+	rig_send(&r, &server, OK);
+	rig_expect(&r, &client, OK);
+	rig_settle(&r);
+	cr_assert_eq(r.proxy->buffered_bytes, 0);
+}
+
+/* ---- the end ---- */
+
+static const char *const last_requests[] = {
+	"GET / HTTP/1.1\r\nHost: cart\r\nConnection: close\r\n\r\n",
+	"GET / HTTP/1.0\r\nHost: cart\r\n\r\n",
+};
+
+Test(life, who_said_that_nothing_follows_is_not_waited_for)
+{
+	rig_start(&r);
+	for (size_t i = 0; i < sizeof(last_requests) / sizeof(*last_requests); i++) {
+		rig_connect(&r, &client);
+		rig_send(&r, &client, last_requests[i]);
+		if (!i)
+			rig_accept(&r, &r.backends[0], &server);
+		rig_expect(&r, &server, GET);
+		rig_send(&r, &server, OK);
+		rig_expect(&r, &client, CLOSE_OK);
+		rig_expect_eof(&r, &client);
+		rig_expect_conns(&r, 0);
+		rig_close(&client);
+	}
+}
+
+/* Closing with unread bytes would reset what is on its way. */
+Test(life, who_speaks_on_all_the_same_gets_the_answer)
+{
+	static const char *const more = "GET /more HTTP/1.1\r\nHost: cart\r\n\r\n";
+
+	rig_start(&r);
+	for (size_t i = 0; i < sizeof(last_requests) / sizeof(*last_requests); i++) {
+		rig_connect(&r, &client);
+		rig_send(&r, &client, last_requests[i]);
+		if (!i)
+			rig_accept(&r, &r.backends[0], &server);
+		rig_expect(&r, &server, GET);
+		rig_send(&r, &client, more);
+		rig_settle(&r);
+		rig_send(&r, &server, OK);
+		rig_expect(&r, &client, CLOSE_OK);
+		rig_expect_eof(&r, &client);
+		rig_expect_conns(&r, 1);
+		rig_close(&client);
+		rig_expect_conns(&r, 0);
+	}
 }
 
 /* ---- snapshots ---- */
@@ -339,7 +442,8 @@ static const struct {
 	[RESPONDING] = {GET, GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",
 			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"},
 	[TUNNEL] = {UPGRADE, UPGRADE, SWITCHING, SWITCHING},
-	[CLOSING] = {"GET / HTTP/1.0\r\nHost: cart\r\n\r\n", GET, OK, CLOSE_OK},
+	/* It goes on speaking though it gets no further answer. */
+	[CLOSING] = {"GET / HTTP/1.0\r\nHost: cart\r\n\r\n+", GET, OK, CLOSE_OK},
 	[IDLE] = {GET, GET, OK, OK},
 };
 
