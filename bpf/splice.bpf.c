@@ -26,6 +26,9 @@
 
 char sl_license[] SEC("license") = "Dual BSD/GPL";
 
+/* Set before load: the cookie of a socket that was shut down for writing. */
+const volatile __u64 sl_sink = 0;
+
 #define LOAD(x)	    (*(volatile typeof(x) *)&(x))
 #define STORE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
@@ -96,7 +99,7 @@ static __always_inline __u32 unfit_of(struct tcp_sock *tp)
 		unfit |= SL_UNFIT(URGENT);
 	if (sk->sk_filter)
 		unfit |= SL_UNFIT(FILTER);
-	if (bpf_core_field_exists(sk->sk_peek_off) && sk->sk_peek_off > 0)
+	if (bpf_core_field_exists(sk->sk_peek_off) && sk->sk_peek_off >= 0)
 		unfit |= SL_UNFIT(PEEK_OFF);
 	if (bpf_core_field_exists(tp->recvmsg_inq) && BPF_CORE_READ_BITFIELD(tp, recvmsg_inq))
 		unfit |= SL_UNFIT(INQUIRY);
@@ -153,7 +156,10 @@ static __always_inline int on_own(struct sk_msg_md *msg, struct tcp_sock *tp, st
 		return SK_PASS;
 	if (app_is_busy(slot)) {
 		hop->own_waits++;
-		return SK_DROP; /* EACCES at the agent, which knows what it means */
+		/* Not SK_DROP, which sticks: the kernel does not ask again for any later send. To
+		 * where nothing can be sent, the send fails with EPIPE. */
+		cookie = sl_sink;
+		return bpf_msg_redirect_hash(msg, &sl_sock, &cookie, 0);
 	}
 	cookie = hop->app_cookie;
 	/* When the app's socket was closed: what TCP makes of that is right. */

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -85,15 +86,26 @@ static int reuse_unfit(struct sl_hops *h, const char *dir)
 	return bpf_map__reuse_fd(map, fd);
 }
 
+static int cookie_of(int fd, uint64_t *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &len) < 0 ? -errno : 0;
+}
+
 /* dp is NULL for a trial: a map of its own stands in for sl_orig. */
 static int open_object(struct sl_hops *h, const struct sl_datapath *dp, enum sl_detector detector)
 {
 	uint32_t n = h->n_slots;
-	int r;
+	uint64_t sink;
+	int r = cookie_of(h->sink[0], &sink);
 
+	if (r)
+		return r;
 	h->skel = splice_bpf__open();
 	if (!h->skel)
 		return -errno;
+	h->skel->rodata->sl_sink = sink;
 	(void)bpf_program__set_autoload(
 		h->skel->progs.sl_spl_fentry,
 		detector == SL_DETECTOR_FENTRY); /* these fail only after load */
@@ -101,7 +113,7 @@ static int open_object(struct sl_hops *h, const struct sl_datapath *dp, enum sl_
 					detector == SL_DETECTOR_KPROBE);
 	(void)bpf_program__set_autoload(h->skel->progs.sl_spl_trace,
 					detector == SL_DETECTOR_TRACEPOINT);
-	(void)bpf_map__set_max_entries(h->skel->maps.sl_sock, 2 * n);
+	(void)bpf_map__set_max_entries(h->skel->maps.sl_sock, 2 * n + 1);
 	(void)bpf_map__set_max_entries(h->skel->maps.sl_hop, n);
 	(void)bpf_map__set_max_entries(h->skel->maps.sl_app, n);
 	(void)bpf_map__set_max_entries(h->skel->maps.sl_want, n);
@@ -197,6 +209,20 @@ static int attach(struct sl_hops *h)
 	return h->iter_link < 0 ? h->iter_link : 0;
 }
 
+/* Where a send goes that is to fail: into a connection that takes nothing more. */
+static int sink_insert(struct sl_hops *h)
+{
+	uint64_t fd = h->sink[0], cookie;
+	int r = cookie_of(h->sink[0], &cookie);
+
+	if (!r)
+		r = bpf_map_update_elem(h->sock, &cookie, &fd, BPF_NOEXIST);
+	/* Afterwards: only what is established is let into the map. */
+	if (!r && shutdown(h->sink[0], SHUT_WR) < 0)
+		r = -errno;
+	return r;
+}
+
 /* For people, and for who comes after us to remember unfit programs. */
 static int pin(struct sl_hops *h, const char *dir)
 {
@@ -281,7 +307,10 @@ static int start(struct sl_hops *h, uint32_t n_workers)
 	if (r)
 		return r;
 	h->ring = ring_buffer__new(bpf_map__fd(h->skel->maps.sl_splice_ev), take_event, h, NULL);
-	return h->ring ? attach(h) : -errno;
+	if (!h->ring)
+		return -errno;
+	r = attach(h);
+	return r ? r : sink_insert(h);
 }
 
 static int open_with(const struct sl_datapath *dp, const struct sl_hops_opts *opts,
@@ -298,8 +327,12 @@ static int open_with(const struct sl_datapath *dp, const struct sl_hops_opts *op
 	if (h->n_slots < n_workers)
 		h->n_slots = n_workers;
 	h->budget = opts->budget ? opts->budget : BUDGET;
-	h->msg_link = h->iter_link = -1;
-	r = load(h, dp, opts->without_detector, report);
+	h->msg_link = h->iter_link = h->sink[0] = h->sink[1] = -1;
+	r = sl_hops_pair(&h->sink[0], &h->sink[1]);
+	if (r)
+		(void)failed(report, "setup", r, "no connection over 127.0.0.1");
+	else
+		r = load(h, dp, opts->without_detector, report);
 	if (!r) {
 		r = start(h, n_workers);
 		r = r ? failed(report, "setup", r, "cannot attach the programs")
@@ -348,6 +381,8 @@ struct sl_hops *sl_hops_close(struct sl_hops *h)
 {
 	if (!h)
 		return NULL;
+	sl_closep(&h->sink[0]);
+	sl_closep(&h->sink[1]);
 	sl_closep(&h->msg_link);
 	sl_closep(&h->iter_link);
 	ring_buffer__free(h->ring);

@@ -93,9 +93,10 @@ struct sl_hop_lease {
 };
 
 /*
- * A send(2) of own fails with EACCES (nothing of it was sent) when the app holds its own socket's
- * lock, which a redirect would have to wait for: try again soon, by a timer. ENOMEM likewise: a
- * redirect does not wait for memory.
+ * A redirect waits for the app's socket lock, uninterruptibly, which an app may hold for long (a
+ * page fault in recv(2), CPU quota). Therefore a send(2) of own while that lock is held fails with
+ * EPIPE, or is cut short, and hop.own_waits has grown: to be tried again soon, by a timer, for no
+ * event tells when. EPIPE without that is what it says. ENOMEM: likewise to be tried again.
  */
 
 /*

@@ -19,6 +19,7 @@ struct sl_hops_share {
 struct sl_hops {
 	struct splice_bpf *skel;     /* owns the maps' descriptors */
 	int sock, peer, want, unfit; /* maps, borrowed from skel */
+	int sink[2];		     /* the first is in the map, shut down for writing */
 	int msg_link;		     /* -1: attached in the old way */
 	int iter_link;
 	struct bpf_link *detector_link;
@@ -38,8 +39,12 @@ struct sl_hops {
 /* hops_lease.c */
 int sl_hops_shares_new(struct sl_hops *h, uint32_t n_workers);
 void sl_hops_shares_free(struct sl_hops *h);
+/* All slots are free, and may be given out at once. */
+void sl_hops_rested(struct sl_hops *h);
 
 /* selftest.c */
+/* Two ends of a connection over 127.0.0.1. Returns 0 or -errno. */
+int sl_hops_pair(int *ret_active, int *ret_passive);
 /* Tries on sockets of 127.0.0.1 in the network namespace at hand what splicing relies on. Returns
  * 0, -ENOTSUP (report says what does not hold) or another -errno (it could not be tried). */
 int sl_hops_selftest(struct sl_hops *h, struct sl_hops_report *report);

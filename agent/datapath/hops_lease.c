@@ -51,6 +51,12 @@ void sl_hops_shares_free(struct sl_hops *h)
 	free(h->shares);
 }
 
+void sl_hops_rested(struct sl_hops *h)
+{
+	for (uint32_t i = 0; i < h->n_shares; i++)
+		memset(h->shares[i].freed_ns, 0, h->shares[i].n_slots * sizeof(uint64_t));
+}
+
 /* Returns a slot, or -ENOSPC. */
 static int64_t slot_take(struct sl_hops_share *s, uint64_t rest_ns)
 {

@@ -37,7 +37,7 @@ static void trial_end(struct trial *t)
 	sl_closep(&t->app);
 }
 
-static int connect_pair(int *ret_active, int *ret_passive)
+int sl_hops_pair(int *ret_active, int *ret_passive)
 {
 	_cleanup_(sl_closep) int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	_cleanup_(sl_closep) int active = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -63,7 +63,7 @@ static int trial_begin(struct trial *t, struct sl_hops *h, bool own_is_active)
 	int r;
 
 	*t = (struct trial){.h = h, .app = -1, .own = -1};
-	r = own_is_active ? connect_pair(&t->own, &t->app) : connect_pair(&t->app, &t->own);
+	r = own_is_active ? sl_hops_pair(&t->own, &t->app) : sl_hops_pair(&t->app, &t->own);
 	if (r)
 		return r;
 	if (fcntl(t->app, F_SETFL, O_NONBLOCK) < 0 || fcntl(t->own, F_SETFL, O_NONBLOCK) < 0)
@@ -349,5 +349,6 @@ int sl_hops_selftest(struct sl_hops *h, struct sl_hops_report *report)
 	if (!r)
 		r = try_all(h, true, report);
 	h->rest_ns = SL_HOPS_REST_NS;
+	sl_hops_rested(h);
 	return r;
 }

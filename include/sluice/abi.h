@@ -278,7 +278,7 @@ struct sl_hop {
 	__u32 own_sent_at; /* sequence numbers of the first byte that own sent, and received */
 	__u32 own_rcvd_at;
 	__u32 own_msgs;	 /* redirected since the app was last seen to have read everything */
-	__u32 own_waits; /* sends that failed with EACCES: the app's socket was busy */
+	__u32 own_waits; /* sends that failed: the app held its socket's lock */
 };
 
 /* Map sl_peer (sk_storage): on both ends of a hop, which it is. Value below. */

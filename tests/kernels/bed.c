@@ -280,6 +280,21 @@ void bed_init(struct bed *b)
 	close(fd);
 }
 
+int bed_netns_beside(const struct bed *b, const char *here, const char *there)
+{
+	int netns = bed_netns_new();
+
+	bed_enter(b->pod);
+	bed_veth("beside0", "beside1", netns);
+	bed_up("beside0");
+	bed_address("beside0", here, 24);
+	bed_enter(netns);
+	bed_up("beside1");
+	bed_address("beside1", there, 24);
+	bed_enter(b->pod);
+	return netns;
+}
+
 struct sl_addr addr(const char *text)
 {
 	struct sl_addr a = {0};

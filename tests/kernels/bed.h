@@ -35,7 +35,9 @@ void bed_move(const struct bed *b, bool inside); /* this process, in or out of t
 void bed_enter(int netns);
 /* Another, empty scratch cgroup below the first one. */
 void bed_cgroup(const struct bed *b, const char *name, char out[300]);
-int bed_netns_new(void); /* a descriptor; with lo up, and nothing else */
+int bed_netns_new(void); /* a descriptor; with lo up, and nothing else; is entered */
+/* Another one that the pod reaches: addresses of both ends of the link. Once. */
+int bed_netns_beside(const struct bed *b, const char *here, const char *there);
 /* In the network namespace at hand: a veth pair, its other end in @netns (-1: here too). */
 void bed_veth(const char *name, const char *other, int netns);
 void bed_up(const char *name);

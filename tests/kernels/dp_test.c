@@ -200,6 +200,7 @@ int main(int argc, char **argv)
 	test_left_alone(&s);
 	test_failure(&s);
 	test_short(&s);
+	test_splice(&s);
 	test_life(&s);
 	scene_deinit(&s);
 	return test_finish();

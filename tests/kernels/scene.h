@@ -50,6 +50,7 @@ void test_steering(struct scene *s);   /* dp_steer.c */
 void test_left_alone(struct scene *s); /* dp_alone.c */
 void test_failure(struct scene *s);    /* dp_failure.c */
 void test_short(struct scene *s);      /* dp_short.c */
+void test_splice(struct scene *s);     /* dp_splice.c */
 void test_life(struct scene *s);       /* dp_life.c */
 
 /* dp_big.c: @n connections at a time, from several network namespaces, in place of the others. */
