@@ -310,3 +310,8 @@ uint32_t sl_exchange_n_clients(const struct sl_exchange *x)
 {
 	return x->n_clients;
 }
+
+int sl_exchange_fd(const struct sl_exchange *x)
+{
+	return x->fd;
+}

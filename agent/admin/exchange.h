@@ -29,6 +29,8 @@ struct sl_exchange_opts {
 /* fd: a listening socket, owned from then on, also on failure. Returns 0 or -errno. */
 int sl_exchange_open(struct sl_loop *loop, int fd, const struct sl_exchange_opts *opts,
 		     struct sl_exchange **ret);
+/* The listening socket, borrowed. */
+int sl_exchange_fd(const struct sl_exchange *x);
 /* Cuts what is under way. Accepts NULL, returns NULL. */
 struct sl_exchange *sl_exchange_close(struct sl_exchange *x);
 /* ---- an answer that takes time ---- */

@@ -188,12 +188,17 @@ int sl_metrics_http_open(struct sl_loop *loop, const struct sl_metrics_http_opts
 		sl_new(struct sl_metrics_http);
 	struct sl_exchange_opts xopts = {
 		.fn = asked, .arg = h, .max_request_bytes = MAX_HEAD_BYTES};
-	int fd = -1, r;
+	int fd = opts->inherited ? *opts->inherited : -1;
+	int r;
 
-	if (!h)
+	if (!h) {
+		if (fd >= 0)
+			(void)close(fd); /* taken in any case */
 		return -ENOMEM;
+	}
 	h->opts = *opts;
-	r = listen_at(&h->opts.address, &fd);
+	h->opts.inherited = NULL;
+	r = fd < 0 ? listen_at(&h->opts.address, &fd) : 0;
 	if (!r)
 		r = sl_exchange_open(loop, fd, &xopts, &h->exchange);
 	if (r)
@@ -209,6 +214,11 @@ struct sl_metrics_http *sl_metrics_http_close(struct sl_metrics_http *h)
 	sl_exchange_close(h->exchange);
 	free(h);
 	return NULL;
+}
+
+int sl_metrics_http_fd(const struct sl_metrics_http *h)
+{
+	return sl_exchange_fd(h->exchange);
 }
 
 const struct sl_addr *sl_metrics_http_address(const struct sl_metrics_http *h)

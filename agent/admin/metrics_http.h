@@ -21,11 +21,15 @@ struct sl_metrics_http_opts {
 	sl_metrics_http_probe not_healthy; /* /healthz: 200 or 503; NULL: always 200 */
 	sl_metrics_http_probe not_ready;   /* /readyz: likewise */
 	void *arg;			   /* of both */
+	const int *inherited; /* the listening socket of another process, at that address; taken in
+				 any case. NULL: make one */
 };
 
 /* Returns 0 or -errno; -EADDRINUSE when the port is taken. */
 int sl_metrics_http_open(struct sl_loop *loop, const struct sl_metrics_http_opts *opts,
 			 struct sl_metrics_http **ret);
+/* The listening socket, borrowed. */
+int sl_metrics_http_fd(const struct sl_metrics_http *h);
 /* Accepts NULL, returns NULL. */
 struct sl_metrics_http *sl_metrics_http_close(struct sl_metrics_http *h);
 /* Where it listens. */

@@ -2,10 +2,9 @@
 #include "admin/server.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include "admin/exchange.h"
+#include "admin/unix_listen.h"
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -110,75 +109,15 @@ static bool asked(void *arg, struct sl_str in, bool last, struct sl_buf *out)
 
 /* ---- the socket ---- */
 
-static int connect_to(const struct sockaddr_un *sun)
-{
-	_cleanup_(sl_closep) int fd =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || connect(fd, (const struct sockaddr *)sun, sizeof(*sun)))
-		return -errno;
-	return 0;
-}
-
-/* The path is taken: by a dead agent's socket, which goes, or by something that stays. */
-static int remove_stale(const struct sockaddr_un *sun)
+/* Remember which file is ours. */
+static int know_file(struct sl_admin *a)
 {
 	struct stat st;
-	int r;
 
-	if (lstat(sun->sun_path, &st))
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	r = connect_to(sun);
-	if (r == 0 || r == -EAGAIN) /* -EAGAIN: somebody listens, with a full backlog */
-		return -EADDRINUSE;
-	if (r != -ECONNREFUSED)
-		return r;
-	return unlink(sun->sun_path) && errno != ENOENT ? -errno : 0;
-}
-
-static int make_folder(const char *path)
-{
-	_cleanup_(sl_freep) char *dir = sl_strdup(path);
-	char *slash;
-
-	if (!dir)
-		return -ENOMEM;
-	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
-		return 0;
-	*slash = '\0';
-	return mkdir(dir, 0755) && errno != EEXIST ? -errno : 0;
-}
-
-static int listen_at(struct sl_admin *a, int *ret_fd)
-{
-	_cleanup_(sl_closep) int fd =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	size_t len = strlen(a->path);
-	struct stat st;
-	int r;
-
-	if (len >= sizeof(sun.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sun.sun_path, a->path, len + 1);
-	/* The mode of the descriptor becomes the file's: it is never open to others, not even
-	 * shortly. */
-	if (fd < 0 || fchmod(fd, 0600))
-		return -errno;
-	r = make_folder(a->path);
-	if (!r)
-		r = remove_stale(&sun);
-	if (r)
-		return r;
-	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) || listen(fd, BACKLOG) ||
-	    stat(a->path, &st))
+	if (stat(a->path, &st))
 		return -errno;
 	a->dev = st.st_dev;
 	a->ino = st.st_ino;
-	*ret_fd = sl_take_fd(&fd);
 	return 0;
 }
 
@@ -198,24 +137,35 @@ int sl_admin_open(struct sl_loop *loop, const struct sl_admin_opts *opts, struct
 		.max_clients = opts->max_clients,
 		.timeout_ns = opts->timeout_ns,
 	};
-	int fd = -1, r;
+	_cleanup_(sl_closep) int fd = opts->inherited ? *opts->inherited : -1;
+	int r;
 
 	if (!a)
 		return -ENOMEM;
 	sl_list_init(&a->later);
 	a->max_later = opts->max_later ? opts->max_later : DEFAULT_MAX_LATER;
 	a->path = sl_strdup(opts->path ? opts->path : SL_ADMIN_SOCKET);
-	if (!a->path)
-		return -ENOMEM;
-	r = sl_admin_register(a, "version", version, NULL);
+	r = a->path ? sl_admin_register(a, "version", version, NULL) : -ENOMEM;
 	if (!r)
-		r = listen_at(a, &fd);
+		r = sl_unix_listen(a->path, BACKLOG, sl_take_fd(&fd), &fd);
 	if (!r)
-		r = sl_exchange_open(loop, fd, &xopts, &a->exchange);
+		r = know_file(a);
+	if (!r)
+		r = sl_exchange_open(loop, sl_take_fd(&fd), &xopts, &a->exchange);
 	if (r)
 		return r;
 	*ret = sl_take(a);
 	return 0;
+}
+
+int sl_admin_fd(const struct sl_admin *a)
+{
+	return sl_exchange_fd(a->exchange);
+}
+
+void sl_admin_leave(struct sl_admin *a)
+{
+	a->ino = 0;
 }
 
 struct sl_admin *sl_admin_close(struct sl_admin *a)

@@ -27,11 +27,17 @@ struct sl_admin_opts {
 	uint32_t max_clients; /* 0: 64; more wait */
 	uint32_t max_later;   /* answers deferred at a time; 0: 16 */
 	uint64_t timeout_ns;  /* for a client to ask and to take the answer; 0: 5 s */
+	const int *inherited; /* the listening socket of another process, for the same path; taken
+				 in any case. NULL: make one */
 };
 
 /* A socket that a dead agent left behind is replaced. Returns 0, -EADDRINUSE when another agent
  * serves this path, -EEXIST when something else than a socket is there, or -errno. */
 int sl_admin_open(struct sl_loop *loop, const struct sl_admin_opts *opts, struct sl_admin **ret);
+/* The listening socket, borrowed. */
+int sl_admin_fd(const struct sl_admin *a);
+/* Another process has the listening socket now: closing it leaves the file. */
+void sl_admin_leave(struct sl_admin *a);
 /* Also removes the socket's file; answers that are deferred can still be given, to nobody. Accepts
  * NULL, returns NULL. */
 struct sl_admin *sl_admin_close(struct sl_admin *a);

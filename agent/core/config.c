@@ -129,6 +129,15 @@ void sl_config_reload(struct sl_control *c)
 		sl_error("cannot load the configuration again: %s", sl_strerror(r));
 }
 
+void sl_config_go_on(struct sl_control *c)
+{
+	if (!c->lease)
+		return;
+	c->lease = sl_lease_close(c->lease);
+	if (open_lease(c))
+		sl_error("out of memory, another agent has to write conditions");
+}
+
 void sl_config_begin_close(struct sl_control *c)
 {
 	if (c->lease)

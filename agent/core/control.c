@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/handover.h"
 #include "core/limits.h"
 #include "core/state.h"
 
@@ -30,7 +31,7 @@ static void on_pinged(struct sl_mail *m)
 	struct sl_control *c = sl_container_of(ack, struct sl_control, ping);
 
 	c->pinging = false;
-	if (c->draining)
+	if (c->draining || c->giving)
 		return;
 	/* Every worker has finished a round since the question was sent. */
 	sl_control_beat(c);
@@ -53,7 +54,7 @@ static void on_beat(struct sl_timer *t)
 				     &c->ping); /* no memory: as if it had answered */
 }
 
-static size_t n_conns(const struct sl_control *c)
+size_t sl_control_n_conns(const struct sl_control *c)
 {
 	size_t n = 0;
 
@@ -65,7 +66,7 @@ static size_t n_conns(const struct sl_control *c)
 static void on_drain(struct sl_timer *t)
 {
 	struct sl_control *c = sl_container_of(t, struct sl_control, drain);
-	size_t n = n_conns(c);
+	size_t n = sl_control_n_conns(c);
 
 	if ((n || !sl_config_may_close(c)) && sl_loop_now(c->loop) < c->drain_until_ns) {
 		sl_timer_arm(c->loop, t, sl_loop_now(c->loop) + 10 * SL_NS_PER_MS);
@@ -76,13 +77,15 @@ static void on_drain(struct sl_timer *t)
 	sl_loop_stop(c->loop);
 }
 
-static void begin_drain(struct sl_control *c)
+void sl_control_end(struct sl_control *c)
 {
+	if (sl_handover_ends(c))
+		return;
 	if (c->draining) {
 		sl_loop_stop(c->loop); /* asked twice: at once */
 		return;
 	}
-	sl_info("stopping, waiting for open requests connections=%zu", n_conns(c));
+	sl_info("stopping, waiting for open requests connections=%zu", sl_control_n_conns(c));
 	sl_served_unpublish_all(c);
 	sl_config_begin_close(c);
 	c->draining = true;
@@ -111,7 +114,7 @@ static void on_signal(struct sl_watch *w, uint32_t events)
 		if (info.ssi_signo == SIGHUP)
 			reload(c);
 		else
-			begin_drain(c);
+			sl_control_end(c);
 	}
 }
 
@@ -170,17 +173,14 @@ static int open_datapath(struct sl_control *c)
 		.heartbeat_limit_ns = c->opts->heartbeat_limit_ns,
 		.policy = c->opts->policy,
 		.provider = c->opts->provider,
+		.beside = c->passive,
 	};
 	char err[512];
 	int r = sl_datapath_open(&opts, &c->datapath, err, sizeof(err));
 
-	if (r) {
+	if (r)
 		sl_error("cannot start the datapath: %s", err);
-		return r;
-	}
-	r = sl_watch_add(c->loop, &c->events, sl_datapath_events_fd(c->datapath), EPOLLIN,
-			 on_datapath_event);
-	return r ? failed("cannot watch the kernel's events", r) : 0;
+	return r;
 }
 
 static int start_workers(struct sl_control *c)
@@ -241,7 +241,47 @@ int sl_control_watch_netns(struct sl_control *c)
 	return 0;
 }
 
-static int start(struct sl_control *c)
+/* Maps before hooks: what runs finds its maps filled. */
+int sl_control_act(struct sl_control *c, int lock)
+{
+	char err[512];
+	int r = sl_datapath_claim(c->datapath, lock, err, sizeof(err));
+
+	if (!r) {
+		sl_served_publish_all(c);
+		prune_netns(c);
+		(void)sl_publish_apply(c); /* said; the others are served */
+		sl_control_beat(c);
+		r = sl_datapath_attach(c->datapath, err, sizeof(err));
+	}
+	if (r)
+		sl_error("cannot have the datapath: %s", err);
+	return r;
+}
+
+int sl_control_attend(struct sl_control *c)
+{
+	int r = sl_watch_add(c->loop, &c->events, sl_datapath_events_fd(c->datapath), EPOLLIN,
+			     on_datapath_event);
+
+	if (r)
+		return failed("cannot watch the kernel's events", r);
+	sl_timer_arm(c->loop, &c->beat, sl_loop_now(c->loop));
+	if (c->opts->status_file)
+		sl_timer_arm(c->loop, &c->status_due, sl_loop_now(c->loop));
+	return 0;
+}
+
+/* What another process of this host may have too: the first that finds it taken says so. */
+static int open_shared(struct sl_control *c)
+{
+	int r = c->passive ? 0 : sl_views_open(c);
+
+	return r ? r : open_datapath(c);
+}
+
+/* All that needs nobody else. */
+static int prepare(struct sl_control *c)
 {
 	struct sl_metrics_opts metrics = {.n_workers = c->opts->n_workers};
 	int r = sl_config_check(c);
@@ -256,10 +296,17 @@ static int start(struct sl_control *c)
 		r = sl_status_new(&c->status);
 	if (!r)
 		r = watch_signals(c);
-	if (!r)
-		r = sl_views_open(c);
-	if (!r)
-		r = open_datapath(c);
+	return r;
+}
+
+static int start(struct sl_control *c)
+{
+	int r = prepare(c);
+
+	if (!r && c->opts->takeover)
+		r = sl_takeover_begin(c);
+	if (!r || r == SL_TAKEOVER_NOBODY)
+		r = open_shared(c);
 	if (r)
 		return r;
 	if (sl_cgroups_open(&c->cgroups))
@@ -270,9 +317,12 @@ static int start(struct sl_control *c)
 		r = sl_config_open(c);
 	if (!r && c->generation)
 		r = sl_control_watch_netns(c);
-	if (!r)
-		sl_timer_arm(c->loop, &c->beat, sl_loop_now(c->loop));
-	return r;
+	if (r)
+		return r;
+	if (c->passive)
+		return sl_takeover_watch(c);
+	r = sl_handover_open(c, -1);
+	return r ? r : sl_control_attend(c);
 }
 
 static void stop(struct sl_control *c)
@@ -288,6 +338,8 @@ static void stop(struct sl_control *c)
 		c->workers[i] = sl_worker_free(c->workers[i]);
 	/* Last acks of the workers are inside. */
 	c->mailbox = sl_mailbox_free(c->mailbox);
+	sl_handover_close(c);
+	sl_takeover_close(c);
 	sl_publish_close(c);
 	sl_served_free_all(c);
 	sl_views_close(c);
@@ -323,6 +375,8 @@ int sl_control_run(const struct sl_options *opts)
 		.status_due = SL_TIMER_INIT(sl_publish_write_status),
 		.compile_due = SL_TIMER_INIT(sl_publish_again),
 		.started_ns = sl_clock_now_ns(),
+		.admin_fd = -1,
+		.metrics_fd = -1,
 	};
 	int r;
 

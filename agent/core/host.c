@@ -2,6 +2,7 @@
 /* Workers' questions to the host: thread-safe calls into datapath and netns, nothing else. */
 #include <errno.h>
 #include "base/alloc.h"
+#include "core/handover.h"
 #include "core/state.h"
 
 /* A connection goes to another worker when this one has a quarter more, and enough for it to
@@ -81,6 +82,16 @@ static bool hand_over(void *arg, const struct sl_proxy_accepted *accepted, size_
 	       !sl_worker_adopt(least, accepted);
 }
 
+static int give(void *arg, const struct sl_handed *h)
+{
+	return sl_handover_give(arg, h);
+}
+
+static bool ask_before(void *arg, const struct sl_proxy_accepted *accepted)
+{
+	return sl_takeover_ask(arg, accepted);
+}
+
 struct sl_proxy_host sl_host_for(struct sl_control *c)
 {
 	return (struct sl_proxy_host){
@@ -90,5 +101,7 @@ struct sl_proxy_host sl_host_for(struct sl_control *c)
 		.pod_uid = pod_uid,
 		.crowd = crowd,
 		.hand_over = c->n_workers > 1 ? hand_over : NULL,
+		.give = give,
+		.ask_before = c->takeover ? ask_before : NULL,
 	};
 }

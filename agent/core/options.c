@@ -40,6 +40,10 @@ static const char help[] =
 	"      --status-file PATH     write the routes' conditions there as JSON\n"
 	"      --access-log PATH      one JSON line per request; - for standard output\n"
 	"      --admin-socket PATH    for sluicectl (default: /run/sluice/admin.sock)\n"
+	"      --handover-socket PATH where the next process takes over\n"
+	"                             (default: the admin socket's path and .handover)\n"
+	"      --takeover             take over from the sluiced that runs, if one does:\n"
+	"                             sockets, connections, programs and maps\n"
 	"      --metrics ADDR:PORT    Prometheus metrics and health, or off\n"
 	"                             (default: 127.0.0.1:15020)\n"
 	"      --log-level LEVEL      error, warn, info (default) or debug\n"
@@ -72,6 +76,8 @@ enum {
 	OPT_STATUS_FILE,
 	OPT_ACCESS_LOG,
 	OPT_ADMIN_SOCKET,
+	OPT_HANDOVER_SOCKET,
+	OPT_TAKEOVER,
 	OPT_METRICS,
 	OPT_LOG_LEVEL,
 	OPT_LIMIT,
@@ -98,6 +104,8 @@ static const struct option long_options[] = {
 	{"status-file", required_argument, NULL, OPT_STATUS_FILE},
 	{"access-log", required_argument, NULL, OPT_ACCESS_LOG},
 	{"admin-socket", required_argument, NULL, OPT_ADMIN_SOCKET},
+	{"handover-socket", required_argument, NULL, OPT_HANDOVER_SOCKET},
+	{"takeover", no_argument, NULL, OPT_TAKEOVER},
 	{"metrics", required_argument, NULL, OPT_METRICS},
 	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
 	{"limit", required_argument, NULL, OPT_LIMIT},
@@ -233,6 +241,12 @@ static int take(struct sl_options *o, int c, const char *v)
 		return 0;
 	case OPT_ADMIN_SOCKET:
 		o->admin_socket = v;
+		return 0;
+	case OPT_HANDOVER_SOCKET:
+		o->handover_socket = v;
+		return 0;
+	case OPT_TAKEOVER:
+		o->takeover = true;
 		return 0;
 	case OPT_METRICS:
 		o->metrics = strcmp(v, "off") != 0;

@@ -29,6 +29,8 @@ struct sl_options {
 	const char *status_file; /* NULL: none */
 	const char *access_log;	 /* NULL: none; "-": stdout */
 	const char *admin_socket;
+	const char *handover_socket; /* NULL: beside the admin socket */
+	bool takeover;
 	struct sl_proxy_opts proxy; /* limits and timeouts; totals are the agent's */
 	bool metrics;
 	struct sl_addr metrics_address;

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/handover.h"
 #include "core/state.h"
 
 #define STATUS_PAUSE_NS	 (250 * SL_NS_PER_MS)
@@ -114,12 +115,27 @@ static void on_service_failed(void *arg, const struct sl_plan_service *s, int er
 		 sl_addr_format(&s->vip, vip), sl_strerror(error));
 }
 
+int sl_publish_apply(struct sl_control *c)
+{
+	int r = c->snap ? sl_datapath_retract(c->datapath, &c->snap->plan) : 0;
+
+	if (!r && c->snap)
+		r = sl_datapath_apply(c->datapath, &c->snap->plan, on_service_failed, NULL);
+	if (r)
+		sl_error("the kernel's maps do not hold all services: %s", sl_strerror(r));
+	return r;
+}
+
 /* ---- status ---- */
 
 static void write_status(struct sl_control *c)
 {
-	int r = sl_status_write(c->status, c->opts->status_file);
+	int r;
 
+	/* Another process writes it. */
+	if (c->passive || c->giving || !c->opts->status_file)
+		return;
+	r = sl_status_write(c->status, c->opts->status_file);
 	if (r)
 		sl_error("cannot write status file=\"%s\": %s", c->opts->status_file,
 			 sl_strerror(r));
@@ -181,6 +197,8 @@ static void on_published(struct sl_mail *m)
 		(unsigned long long)c->snap->generation, c->snap->plan.services.n, c->snap->n_rules,
 		c->n_errors);
 	serve(c);
+	if (c->passive && !c->error)
+		sl_takeover_prepared(c);
 	if (c->queued && !c->draining) {
 		struct sl_snapshot *snap = sl_take(c->queued);
 		struct sl_compile_report *report = sl_take(c->queued_report);

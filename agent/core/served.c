@@ -11,6 +11,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "core/handover.h"
+#include "core/handover_wire.h"
 #include "core/state.h"
 
 enum {
@@ -140,7 +142,7 @@ static void on_added(struct sl_mail *m)
 	struct sl_served *s = sl_map_get(&a->control->served, SL_KEY(&a->cookie));
 
 	/* It may have gone meanwhile. */
-	if (s && !a->control->draining) {
+	if (s && !a->control->draining && !a->control->passive && !a->control->giving) {
 		/* All workers have just answered. Without a first beat the kernel would steer
 		 * nobody to them. */
 		if (!a->control->last_beat_ns)
@@ -163,7 +165,8 @@ static int give_to_workers(struct sl_served *s)
 	a->ack.to = c->mailbox;
 	atomic_store(&a->ack.pending, c->n_workers);
 	for (uint32_t i = 0; i < c->n_workers; i++) {
-		if (sl_worker_add_source(c->workers[i], s->source, s->fds, s->n_fds, &a->ack))
+		if (sl_worker_add_source(c->workers[i], s->source, s->fds,
+					 c->passive ? 0 : s->n_fds, &a->ack))
 			sl_error("out of memory, worker %u does not serve netns=\"%s\"", i,
 				 s->source->name);
 	}
@@ -194,7 +197,7 @@ void sl_served_crowd(struct sl_control *c, uint64_t cookie, int change)
 	if (!s)
 		return;
 	s->n_conns += change;
-	if (c->draining || !s->port4 || s->n_addr4 == SL_MAX_ADDRESSES ||
+	if (c->draining || c->passive || !s->port4 || s->n_addr4 == SL_MAX_ADDRESSES ||
 	    (int64_t)s->n_conns * 4 < (int64_t)s->n_ports * s->n_addr4)
 		return;
 	(void)snprintf(text, sizeof(text), "127.0.0.%u", s->n_addr4 + 1U);
@@ -213,26 +216,47 @@ void sl_served_crowd(struct sl_control *c, uint64_t cookie, int change)
 			text, s->n_conns);
 }
 
+/* The listeners of the process before have its connections in their queues; they know them as its
+ * own, but its maps need not be ours. */
+static int own_inherited(struct sl_served *s)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < s->n_fds && !r; i++)
+		r = sl_datapath_own(s->control->datapath, s->fds[i], SL_OWN_LISTENER);
+	return r;
+}
+
+static int listen_here(struct sl_served *s)
+{
+	int r, r6;
+
+	if (sl_takeover_claim(s->control, s))
+		return own_inherited(s);
+	s->n_addr4 = 1;
+	r = listen_somewhere(s, "127.0.0.1", &s->port4);
+	r6 = listen_somewhere(s, "::1", &s->port6);
+	if (r6)
+		sl_debug("no IPv6 listener netns=\"%s\": %s", s->source->name, sl_strerror(r6));
+	return r6 ? r : 0;
+}
+
 static int serve(struct sl_control *c, struct sl_source *source)
 {
 	struct sl_served *s = sl_new(struct sl_served);
-	int r, r6;
+	int r;
 
 	if (!s)
 		return -ENOMEM;
 	s->control = c;
 	s->source = sl_source_ref(source);
-	r = listen_somewhere(s, "127.0.0.1", &s->port4);
-	r6 = listen_somewhere(s, "::1", &s->port6);
-	if (r6)
-		sl_debug("no IPv6 listener netns=\"%s\": %s", source->name, sl_strerror(r6));
-	if (!r || !r6)
+	r = listen_here(s);
+	if (!r)
 		r = sl_map_put(&c->served, SL_KEY(&s->source->cookie), s, NULL);
 	if (r) {
 		served_free(s);
 		return r;
 	}
-	s->n_addr4 = 1;
 	count_ports(s);
 	put_addresses(s, NULL);
 	sl_info("serving netns=\"%s\" cookie=%llu port4=%u port6=%u addresses=%u", source->name,
@@ -327,6 +351,44 @@ void sl_served_unpublish_all(struct sl_control *c)
 					    s->source->cookie); /* the listener closes soon */
 		s->published = false;
 	}
+}
+
+void sl_served_publish_all(struct sl_control *c)
+{
+	struct sl_served *s;
+	size_t pos = 0;
+
+	while ((s = sl_map_next(&c->served, &pos, NULL))) {
+		put_addresses(s, NULL);
+		publish(s);
+	}
+}
+
+void sl_served_give_all(struct sl_control *c)
+{
+	struct sl_served *s;
+	size_t pos = 0;
+
+	while ((s = sl_map_next(&c->served, &pos, NULL))) {
+		if (give_to_workers(s))
+			sl_error("out of memory, connections are not accepted netns=\"%s\"",
+				 s->source->name);
+	}
+}
+
+/* It began to listen there while we prepared: ours are as good, but its queues may hold
+ * connections. */
+void sl_served_merge(struct sl_control *c, const struct sl_wire_source *m, int *fds, unsigned n_fds)
+{
+	struct sl_served *s = sl_map_get(&c->served, SL_KEY(&m->cookie));
+
+	for (unsigned i = 0; s && i < n_fds && s->n_fds < SL_MAX_LISTENERS; i++)
+		s->fds[s->n_fds++] = sl_take_fd(&fds[i]);
+	if (s && m->port4 == s->port4 && m->n_addr4 > s->n_addr4)
+		s->n_addr4 = m->n_addr4;
+	if (s && own_inherited(s))
+		sl_warn("listeners of the process before are not known to the kernel netns=\"%s\"",
+			s->source->name);
 }
 
 void sl_served_free_all(struct sl_control *c)

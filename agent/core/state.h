@@ -30,10 +30,11 @@ struct sl_served {
 	int fds[SL_MAX_LISTENERS]; /* listening sockets, shared with the workers */
 	uint32_t n_fds;
 	uint16_t port4, port6;
-	uint16_t n_addr4; /* 127.0.0.1 to 127.0.0.n_addr4 are listened on */
-	uint32_t n_ports; /* ephemeral ones: connections that fit one listener */
-	int n_conns;	  /* of all workers, about */
-	bool published;	  /* in the kernel's map: connections are steered here */
+	uint16_t n_addr4;   /* 127.0.0.1 to 127.0.0.n_addr4 are listened on */
+	uint32_t n_ports;   /* ephemeral ones: connections that fit one listener */
+	int n_conns;	    /* of all workers, about */
+	uint32_t n_offered; /* of fds, to the process that takes over */
+	bool published;	    /* in the kernel's map: connections are steered here */
 };
 
 struct sl_control {
@@ -46,8 +47,10 @@ struct sl_control {
 	struct sl_worker **workers; /* set before any is started, then constant */
 	uint32_t n_workers;
 	struct sl_netns_watch *netns;
-	struct sl_map served;	  /* cookie -> struct sl_served */
-	struct sl_folder *folder; /* or */
+	struct sl_handover *handover; /* to the next process; NULL: not offered */
+	struct sl_takeover *takeover; /* from the process before; NULL: there is none */
+	struct sl_map served;	      /* cookie -> struct sl_served */
+	struct sl_folder *folder;     /* or */
 	struct sl_kube *kube;
 	struct sl_kube_access access; /* of kube */
 	struct sl_status *status;
@@ -55,6 +58,7 @@ struct sl_control {
 	struct sl_lease *lease;
 	struct sl_admin *admin;
 	struct sl_metrics_http *metrics_http;
+	bool host_metrics;	    /* added to metrics */
 	struct sl_conn_dump *dumps; /* under way: views_conns.c */
 
 	const struct sl_model *model;		 /* the source's, as it is now */
@@ -82,10 +86,23 @@ struct sl_control {
 	bool pinging;
 	uint64_t last_beat_ns;
 	bool draining;
-	int error; /* -errno that ends the agent: said already */
+	/* Another process has the kernel's maps and the listeners: be ready, and change nothing. */
+	bool passive;
+	bool giving;		  /* the next process serves; what is under way ends here */
+	int admin_fd, metrics_fd; /* listening sockets of another process, for views.c; -1 */
+	int error;		  /* -errno that ends the agent: said already */
 	uint64_t drain_until_ns;
 };
 
+/* control.c: have the kernel's maps and hooks as this process wants them; lock as for
+ * sl_datapath_claim(). Returns 0 or -errno after saying why. */
+int sl_control_act(struct sl_control *c, int lock);
+/* What is done all the time by the process that acts. Returns 0 or -errno. */
+int sl_control_attend(struct sl_control *c);
+/* As SIGTERM does. */
+void sl_control_end(struct sl_control *c);
+/* Connections of all workers. */
+size_t sl_control_n_conns(const struct sl_control *c);
 /* control.c: tell the kernel that all workers are alive, when they have all just shown it. */
 void sl_control_beat(struct sl_control *c);
 
@@ -98,6 +115,8 @@ void sl_config_reload(struct sl_control *c);
 /* Hand over what others in the cluster wait for, while the loop still runs; until when. */
 void sl_config_begin_close(struct sl_control *c);
 bool sl_config_may_close(const struct sl_control *c);
+/* After all. */
+void sl_config_go_on(struct sl_control *c);
 void sl_config_close(struct sl_control *c);
 /* For people: the folder, or the API server's URL. */
 const char *sl_config_name(const struct sl_control *c);
@@ -115,6 +134,8 @@ void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 
 /* Of compile_due. */
 void sl_publish_again(struct sl_timer *t);
+/* Have the kernel's maps hold what is in force, all of it. Returns 0 or -errno. */
+int sl_publish_apply(struct sl_control *c);
 /* Of status_due. */
 void sl_publish_write_status(struct sl_timer *t);
 /* Writes a status that waits. Call it while the loop is there. */
@@ -128,6 +149,14 @@ void sl_served_wanted(void *control, const struct sl_event *ev);
 void sl_served_crowd(struct sl_control *c, uint64_t cookie, int change);
 /* New connections are not steered any more; open ones go on. */
 void sl_served_unpublish_all(struct sl_control *c);
+/* Tell the kernel of all, and give the workers their listeners. */
+void sl_served_publish_all(struct sl_control *c);
+void sl_served_give_all(struct sl_control *c);
+struct sl_wire_source;
+/* Further listeners of a namespace that is served already: takes what it can use of fds, which it
+ * sets to -1. */
+void sl_served_merge(struct sl_control *c, const struct sl_wire_source *m, int *fds,
+		     unsigned n_fds);
 void sl_served_free_all(struct sl_control *c);
 
 /* host.c: what workers ask for, in their threads. */
@@ -138,4 +167,6 @@ void sl_conn_dumps_free(struct sl_control *c);
 
 /* views.c: what sluicectl and Prometheus show. */
 int sl_views_open(struct sl_control *c); /* 0, or -errno after saying why */
+/* Answer no more, but keep the sockets for sl_views_open() to go on with. */
+void sl_views_suspend(struct sl_control *c);
 void sl_views_close(struct sl_control *c);

@@ -3,6 +3,7 @@
 #include "core/views.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -224,7 +225,10 @@ static int open_metrics(struct sl_control *c)
 
 	if (!c->opts->metrics)
 		return 0;
+	if (c->metrics_fd >= 0)
+		opts.inherited = &c->metrics_fd;
 	r = sl_metrics_http_open(c->loop, &opts, &c->metrics_http);
+	c->metrics_fd = -1;
 	if (r)
 		sl_error("cannot serve metrics on %s (--metrics chooses another address, or off): "
 			 "%s",
@@ -244,8 +248,12 @@ static int open_admin(struct sl_control *c)
 		{"explain", sl_view_explain},	  {"conns", sl_view_conns},
 	};
 	struct sl_admin_opts opts = {.path = c->opts->admin_socket};
-	int r = sl_admin_open(c->loop, &opts, &c->admin);
+	int r;
 
+	if (c->admin_fd >= 0)
+		opts.inherited = &c->admin_fd;
+	r = sl_admin_open(c->loop, &opts, &c->admin);
+	c->admin_fd = -1;
 	if (r) {
 		sl_error("cannot serve the admin socket path=\"%s\"%s: %s", c->opts->admin_socket,
 			 r == -EADDRINUSE
@@ -267,8 +275,10 @@ int sl_views_open(struct sl_control *c)
 
 	if (!r)
 		r = open_metrics(c);
-	if (!r)
+	if (!r && !c->host_metrics) {
 		r = sl_metrics_add_source(c->metrics, host_metrics, c);
+		c->host_metrics = !r;
+	}
 	return r;
 }
 
@@ -277,4 +287,17 @@ void sl_views_close(struct sl_control *c)
 	sl_conn_dumps_free(c);
 	c->metrics_http = sl_metrics_http_close(c->metrics_http);
 	c->admin = sl_admin_close(c->admin);
+	sl_closep(&c->metrics_fd);
+	sl_closep(&c->admin_fd);
+}
+
+void sl_views_suspend(struct sl_control *c)
+{
+	c->admin_fd = fcntl(sl_admin_fd(c->admin), F_DUPFD_CLOEXEC, 3);
+	sl_admin_leave(c->admin);
+	c->admin = sl_admin_close(c->admin);
+	if (!c->metrics_http)
+		return;
+	c->metrics_fd = fcntl(sl_metrics_http_fd(c->metrics_http), F_DUPFD_CLOEXEC, 3);
+	c->metrics_http = sl_metrics_http_close(c->metrics_http);
 }

@@ -30,7 +30,8 @@ struct order {
 	struct sl_ack *ack;
 	struct sl_snapshot *snap;
 	struct sl_source *source;
-	uint64_t cookie;
+	uint64_t cookie, id;
+	struct sl_handed *handed;
 	struct sl_proxy_accepted accepted;
 	uint32_t n_fds;
 	int fds[];
@@ -48,6 +49,7 @@ static void finish(struct order *o)
 
 	sl_snapshot_unref(o->snap);
 	sl_source_unref(o->source);
+	free(o->handed);
 	free(o);
 	count_down(ack);
 }
@@ -185,6 +187,96 @@ int sl_worker_reopen_log(struct sl_worker *w)
 	struct order *o = order_new(w, on_reopen_log, 0, NULL);
 
 	return o ? send_order(o) : -ENOMEM;
+}
+
+static void on_stop_accepting(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_stop_accepting(o->worker->proxy);
+	finish(o);
+}
+
+int sl_worker_stop_accepting(struct sl_worker *w, struct sl_ack *ack)
+{
+	struct order *o = order_new(w, on_stop_accepting, 0, ack);
+
+	return o ? send_order(o) : -ENOMEM;
+}
+
+static void on_hand_over(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_hand_over(o->worker->proxy, o->id);
+	finish(o);
+}
+
+int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id)
+{
+	struct order *o = order_new(w, on_hand_over, 0, NULL);
+
+	if (!o)
+		return -ENOMEM;
+	o->id = first_id;
+	return send_order(o);
+}
+
+static void on_given(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_given(o->worker->proxy, o->id);
+	finish(o);
+}
+
+int sl_worker_given(struct sl_worker *w, uint64_t id)
+{
+	struct order *o = order_new(w, on_given, 0, NULL);
+
+	if (!o)
+		return -ENOMEM;
+	o->id = id;
+	return send_order(o);
+}
+
+static void on_take_back(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_take_back(o->worker->proxy);
+	finish(o);
+}
+
+int sl_worker_take_back(struct sl_worker *w)
+{
+	struct order *o = order_new(w, on_take_back, 0, NULL);
+
+	return o ? send_order(o) : -ENOMEM;
+}
+
+static void on_take(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+	int r = sl_proxy_take(o->worker->proxy, o->handed);
+
+	if (r && r != -ENOENT)
+		sl_warn("a connection of the process before is cut: %s", sl_strerror(r));
+	finish(o);
+}
+
+int sl_worker_take(struct sl_worker *w, const struct sl_handed *h)
+{
+	struct order *o = order_new(w, on_take, 0, NULL);
+
+	if (!o)
+		return -ENOMEM;
+	o->handed = sl_handed_copy(h);
+	if (!o->handed) {
+		finish(o);
+		return -ENOMEM;
+	}
+	return send_order(o);
 }
 
 static void on_ping(struct sl_mail *m)

@@ -8,6 +8,7 @@
  */
 #include <stdatomic.h>
 #include "loop/mailbox.h"
+#include "proxy/handover.h"
 #include "proxy/proxy.h"
 
 struct sl_worker;
@@ -44,6 +45,13 @@ int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const in
 int sl_worker_remove_source(struct sl_worker *w, uint64_t cookie, struct sl_ack *ack);
 int sl_worker_drain(struct sl_worker *w);
 int sl_worker_reopen_log(struct sl_worker *w);
+/* The process that takes over: see proxy/handover.h. */
+int sl_worker_stop_accepting(struct sl_worker *w, struct sl_ack *ack);
+int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id);
+int sl_worker_given(struct sl_worker *w, uint64_t id);
+int sl_worker_take_back(struct sl_worker *w);
+/* A connection of the process before. Takes the descriptors on success. */
+int sl_worker_take(struct sl_worker *w, const struct sl_handed *h);
 /* Nothing but the ack: the worker's loop is alive. */
 int sl_worker_ping(struct sl_worker *w, struct sl_ack *ack);
 /* Run mail->fn in the worker's thread, between rounds. Thread: any. */

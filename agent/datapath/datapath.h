@@ -35,6 +35,9 @@ struct sl_datapath_opts {
 	enum sl_vip_provider provider;
 	/* Map sizes. Maps that are already pinned keep theirs, with a warning. */
 	uint32_t max_services, max_endpoints, max_netns, max_addrs, max_flows;
+	/* Another agent uses the pins, and is about to give them up: load everything, change
+	 * nothing. The datapath is paused until sl_datapath_claim(). */
+	bool beside;
 };
 
 /*
@@ -47,7 +50,40 @@ struct sl_datapath_opts {
  */
 int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **ret, char *err,
 		     size_t err_len);
-/* detach: also remove links and maps from the kernel; else they stay pinned. Accepts NULL. */
+/*
+ * One agent takes over from another that runs (docs/architecture/upgrade.md). The old one pauses,
+ * then the new one, opened with opts.beside, claims, fills the maps, attaches. Should the new one
+ * fail in between, the old one claims, fills and attaches: all is as it was.
+ *
+ * When both have the same SL_ABI_VERSION the new one goes on with the maps and exchanges the
+ * programs. Else it has maps of its own: the programs that steer are exchanged, one by one; the
+ * others of the old one stay attached beside its own, in the folder "before" of the pins, for the
+ * sockets that they know.
+ *
+ * While paused, everything that would write to the kernel succeeds and does nothing.
+ */
+void sl_datapath_pause(struct sl_datapath *dp);
+bool sl_datapath_is_paused(const struct sl_datapath *dp);
+/* The maps are ours (again). lock: as sl_datapath_lock_fd() of the other agent, taken; -1: we have
+ * it. Returns 0 or -errno with err filled; then it is paused still. */
+int sl_datapath_claim(struct sl_datapath *dp, int lock, char *err, size_t err_len);
+/* Pins what is not pinned, and has the hooks run our programs. Returns 0 or -errno with err
+ * filled. */
+int sl_datapath_attach(struct sl_datapath *dp, char *err, size_t err_len);
+/* The lock of the pins, borrowed: whoever has this open file has them. -1: we do not. */
+int sl_datapath_lock_fd(const struct sl_datapath *dp);
+/* The other agent has died: have the lock instead of it. Returns 0, -EBUSY while it lives, or
+ * -errno. */
+int sl_datapath_try_lock(struct sl_datapath *dp);
+/* A process has the lock. bpffs_dir: NULL for SL_PIN_DIR. */
+bool sl_datapath_is_locked(const char *bpffs_dir);
+/* Opened beside maps of another SL_ABI_VERSION. */
+bool sl_datapath_is_other_abi(const struct sl_datapath *dp);
+/* Which folder that is, to compare. Returns 0, -ENOENT when there is none, or -errno. */
+int sl_datapath_pins_id(const char *bpffs_dir, uint64_t *ret_dev, uint64_t *ret_ino);
+
+/* detach: also remove links and maps from the kernel; else they stay pinned (as they do while it is
+ * paused). Accepts NULL. */
 struct sl_datapath *sl_datapath_close(struct sl_datapath *dp, bool detach);
 /* Removes whatever an agent left pinned in bpffs_dir (NULL: SL_PIN_DIR), without loading anything.
  * Returns 0 (also when nothing was there), -EBUSY while an agent uses it, or another -errno. */

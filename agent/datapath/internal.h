@@ -33,7 +33,14 @@ struct sl_datapath {
 	int lock;			  /* the locked folder, see sl_dp_dir_lock() */
 	uint32_t fresh_maps, fresh_links; /* bit per map, link: pinned by this open */
 	bool took_over;
+	bool beside;	      /* another agent had the pins when this was opened */
+	bool other_abi;	      /* and its maps cannot be ours */
+	bool attached;	      /* once */
+	bool paused;	      /* the maps are not ours to write to */
 	struct sl_conf *conf; /* mapped */
+	int cgroup_fd;
+	uint64_t cgroup_id, heartbeat_limit_ns;
+	enum sl_failure_policy policy;
 	enum sl_vip_provider provider;
 
 	struct sl_map services; /* what sl_svc and sl_ep hold: struct sl_dp_service by its key */
@@ -54,10 +61,19 @@ int sl_dp_bpffs_prepare(const char *dir, char *err, size_t err_len);
 /* dir/prefix name; NULL without memory. The caller frees it. */
 char *sl_dp_pin_path(const char *dir, const char *prefix, const char *name);
 #define SL_DP_LINK_PREFIX "link_"
+/* Where the pins of an agent of another version go when ours take their places. */
+#define SL_DP_BEFORE_DIR "before"
+/* Moves all pins there; what was there is removed. Returns 0 or -errno. */
+int sl_dp_pins_set_aside(const char *dir);
+/* Removes all pins, and has those set aside in their places again. Returns 0 or -errno. */
+int sl_dp_pins_take_back(const char *dir);
+/* Removes what was set aside. Returns 0 or -errno. */
+int sl_dp_pins_forget_before(const char *dir);
 /* May the maps pinned in dir be used by this agent? 1: yes, 0: nothing there, or -ESTALE: they are
  * another version's (*ret_version: which, 0 if unknown), or another -errno. */
 int sl_dp_pins_check(const char *dir, const struct sluice_bpf *skel, uint32_t *ret_version);
-/* Removes links, then maps, and nothing that is not named as ours. Returns 0 or -errno. */
+/* Removes links, then maps, also those set aside, and nothing that is not named as ours. Returns 0
+ * or -errno. */
 int sl_dp_pins_remove(const char *dir);
 /* One agent at a time: locks the folder for as long as the descriptor that it returns is open,
  * hence at most for the life of the process. create: makes the folder if need be. -EBUSY: another

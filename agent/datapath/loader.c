@@ -119,7 +119,7 @@ static int reuse_map(struct sl_datapath *dp, int i, struct bpf_map *map)
 	if (have.max_entries != bpf_map__max_entries(map) ||
 	    have.value_size != bpf_map__value_size(map)) {
 		if (is_replaceable(i))
-			return unlink(path) < 0 ? -errno : 0;
+			return 0; /* ours takes its place: pin_maps() */
 		sl_warn("pinned map keeps its size, ignoring the new one map=%s entries=%u "
 			"wanted=%u",
 			map_names[i], have.max_entries, bpf_map__max_entries(map));
@@ -189,6 +189,13 @@ static int open_object(struct sl_datapath *dp, const struct sl_datapath_opts *op
 					NULL) == 1;
 	size_maps(dp->skel, opts);
 	r = sl_dp_pins_check(dp->dir, dp->skel, &version);
+	if (r == -ESTALE && dp->beside) {
+		sl_info("the agent that runs has maps of another version dir=\"%s\" abi=%u "
+			"wanted=%u",
+			dp->dir, version, SL_ABI_VERSION);
+		dp->other_abi = true;
+		return 0;
+	}
 	if (r == -ESTALE) {
 		sl_warn("replacing the BPF programs and maps of another version dir=\"%s\" abi=%u "
 			"wanted=%u",
@@ -218,37 +225,68 @@ static int load_object(struct sl_datapath *dp, const char *cgroup_path, char *er
 	return 0;
 }
 
-static int configure(struct sl_datapath *dp, const struct sl_datapath_opts *opts, char *err,
-		     size_t err_len)
+static int configure(struct sl_datapath *dp, char *err, size_t err_len)
 {
-	void *p = mmap(NULL, sizeof(struct sl_conf), PROT_READ | PROT_WRITE, MAP_SHARED,
-		       dp->map[SL_DP_CONF], 0);
+	void *p = dp->conf;
 
+	if (!p)
+		p = mmap(NULL, sizeof(struct sl_conf), PROT_READ | PROT_WRITE, MAP_SHARED,
+			 dp->map[SL_DP_CONF], 0);
 	if (p == MAP_FAILED)
 		return sl_dp_error(err, err_len, -errno, "cannot map sl_conf: %s",
 				   sl_strerror(-errno));
 	dp->conf = p;
-	dp->conf->policy = opts->policy == SL_FAIL_CLOSED ? SL_POLICY_CLOSED : SL_POLICY_OPEN;
+	dp->conf->policy = dp->policy == SL_FAIL_CLOSED ? SL_POLICY_CLOSED : SL_POLICY_OPEN;
 	dp->conf->heartbeat_limit_ns =
-		opts->heartbeat_limit_ns ? opts->heartbeat_limit_ns : HEARTBEAT_LIMIT_NS;
+		dp->heartbeat_limit_ns ? dp->heartbeat_limit_ns : HEARTBEAT_LIMIT_NS;
 	dp->conf->abi_version = SL_ABI_VERSION;
 	return 0;
+}
+
+/* Kernel objects are the same when their ids are. 0: there is none. */
+static uint32_t map_id(int fd)
+{
+	struct bpf_map_info have = {0};
+	uint32_t len = sizeof(have);
+
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &have, &len) ? 0 : have.id;
+}
+
+static uint32_t link_id(int fd)
+{
+	struct bpf_link_info have = {0};
+	uint32_t len = sizeof(have);
+
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &have, &len) ? 0 : have.id;
+}
+
+/* Have path be a pin of fd. *fresh: it was not. */
+static int pin(const char *path, int fd, uint32_t (*id_of)(int fd), bool *fresh)
+{
+	_cleanup_(sl_closep) int there = bpf_obj_get(path);
+	int r;
+
+	*fresh = false;
+	if (there >= 0 && id_of(there) == id_of(fd))
+		return 0;
+	if (there >= 0 && unlink(path) < 0)
+		return -errno;
+	r = bpf_obj_pin(fd, path);
+	*fresh = !r;
+	return r;
 }
 
 static int pin_maps(struct sl_datapath *dp)
 {
 	for (int i = 0; i < SL_DP_MAPS; i++) {
 		_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, "", map_names[i]);
-		int r;
+		bool fresh = false;
+		int r = path ? pin(path, dp->map[i], map_id, &fresh) : -ENOMEM;
 
-		if (!path)
-			return -ENOMEM;
-		if (access(path, F_OK) == 0)
-			continue;
-		r = bpf_obj_pin(dp->map[i], path);
 		if (r)
 			return r;
-		dp->fresh_maps |= 1U << i;
+		if (fresh)
+			dp->fresh_maps |= 1U << i;
 	}
 	return 0;
 }
@@ -272,39 +310,94 @@ static int link_get(const char *path, uint64_t cgroup_id)
 	return unlink(path) < 0 ? -errno : -ENOENT;
 }
 
-static int attach_program(struct sl_datapath *dp, int i, int cgroup_fd, uint64_t cgroup_id)
+/* Two of them must not both decide about a socket: ours takes the place of the other version's. The
+ * other programs act on sockets that they know alone. */
+static bool steers(int i)
 {
-	struct bpf_program *prog = bpf_object__find_program_by_name(dp->skel->obj, programs[i]);
-	_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, SL_DP_LINK_PREFIX, programs[i]);
-	int r;
+	return !strncmp(programs[i], "sl_connect", strlen("sl_connect"));
+}
+
+/* The link that an agent of another version left for this program, for ours to go on with. */
+static int link_get_before(struct sl_datapath *dp, int i)
+{
+	_cleanup_(sl_freep) char *path =
+		sl_dp_pin_path(dp->dir, SL_DP_BEFORE_DIR "/" SL_DP_LINK_PREFIX, programs[i]);
+	int fd;
 
 	if (!path)
 		return -ENOMEM;
-	dp->link[i] = link_get(path, cgroup_id);
-	if (dp->link[i] >= 0)
-		return bpf_link_update(dp->link[i], bpf_program__fd(prog), NULL);
-	if (dp->link[i] != -ENOENT)
-		return dp->link[i];
-	dp->link[i] = bpf_link_create(bpf_program__fd(prog), cgroup_fd,
-				      bpf_program__expected_attach_type(prog), NULL);
+	fd = link_get(path, dp->cgroup_id);
+	if (fd >= 0)
+		(void)unlink(path); /* pinned again below its own name */
+	return fd;
+}
+
+static int attach_program(struct sl_datapath *dp, int i)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(dp->skel->obj, programs[i]);
+	_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, SL_DP_LINK_PREFIX, programs[i]);
+	bool fresh;
+	int r = 0;
+
+	if (!path)
+		return -ENOMEM;
 	if (dp->link[i] < 0)
-		return dp->link[i];
-	r = bpf_obj_pin(dp->link[i], path);
-	if (!r)
+		dp->link[i] = link_get(path, dp->cgroup_id);
+	if (dp->link[i] == -ENOENT && dp->other_abi && steers(i))
+		dp->link[i] = link_get_before(dp, i);
+	if (dp->link[i] >= 0)
+		r = bpf_link_update(dp->link[i], bpf_program__fd(prog), NULL);
+	else if (dp->link[i] == -ENOENT)
+		dp->link[i] = bpf_link_create(bpf_program__fd(prog), dp->cgroup_fd,
+					      bpf_program__expected_attach_type(prog), NULL);
+	if (r || dp->link[i] < 0)
+		return r ? r : dp->link[i];
+	r = pin(path, dp->link[i], link_id, &fresh);
+	if (!r && fresh)
 		dp->fresh_links |= 1U << i;
 	return r;
 }
 
-static int attach(struct sl_datapath *dp, int cgroup_fd, uint64_t cgroup_id, char *err,
-		  size_t err_len)
+/* An agent of another version has begun to put its own in their place. */
+static bool ours_are_set_aside(const struct sl_datapath *dp)
 {
-	int r = pin_maps(dp);
+	bool found = false;
 
+	for (int i = 0; i < SL_DP_MAPS && !found; i++) {
+		_cleanup_(sl_freep) char *path =
+			sl_dp_pin_path(dp->dir, SL_DP_BEFORE_DIR "/", map_names[i]);
+		_cleanup_(sl_closep) int fd = path ? bpf_obj_get(path) : -1;
+
+		found = fd >= 0 && map_id(fd) == map_id(dp->map[i]);
+	}
+	return found;
+}
+
+/* What of another version is in the way. */
+static int clear_pins(struct sl_datapath *dp)
+{
+	int r;
+
+	/* Ours again, after another agent's attempt to take over. */
+	if (dp->attached)
+		return ours_are_set_aside(dp) ? sl_dp_pins_take_back(dp->dir) : 0;
+	if (!dp->other_abi)
+		return dp->beside ? 0 : sl_dp_pins_forget_before(dp->dir);
+	r = sl_dp_pins_check(dp->dir, dp->skel, &(uint32_t){0});
+	return r == -ESTALE ? sl_dp_pins_set_aside(dp->dir) : r < 0 ? r : 0;
+}
+
+int sl_datapath_attach(struct sl_datapath *dp, char *err, size_t err_len)
+{
+	int r = clear_pins(dp);
+
+	if (!r)
+		r = pin_maps(dp);
 	if (r)
 		return sl_dp_error(err, err_len, r, "cannot pin maps in %s: %s", dp->dir,
 				   sl_strerror(r));
 	for (int i = 0; i < SL_DP_LINKS; i++) {
-		r = attach_program(dp, i, cgroup_fd, cgroup_id);
+		r = attach_program(dp, i);
 		if (r)
 			return sl_dp_error(err, err_len, r, "cannot attach %s to the cgroup: %s%s",
 					   programs[i], sl_strerror(r),
@@ -312,6 +405,7 @@ static int attach(struct sl_datapath *dp, int cgroup_fd, uint64_t cgroup_id, cha
 							 "CAP_NET_ADMIN is missing)"
 						       : "");
 	}
+	dp->attached = true;
 	return 0;
 }
 
@@ -348,26 +442,73 @@ static int lock_dir(struct sl_datapath *dp, char *err, size_t err_len)
 	return 0;
 }
 
-static int start(struct sl_datapath *dp, const struct sl_datapath_opts *opts, int cgroup_fd,
-		 uint64_t cgroup_id, char *err, size_t err_len)
+static int load(struct sl_datapath *dp, const struct sl_datapath_opts *opts, char *err,
+		size_t err_len)
 {
 	int r = open_object(dp, opts, err, err_len);
 
 	if (!r)
 		r = load_object(dp, opts->cgroup_path, err, err_len);
-	if (!r)
-		r = configure(dp, opts, err, err_len);
 	if (r)
 		return r;
+	dp->ring = ring_buffer__new(dp->map[SL_DP_EVENTS], sl_dp_event, dp, NULL);
+	return dp->ring ? 0
+			: sl_dp_error(err, err_len, -errno, "cannot map the ring buffer: %s",
+				      sl_strerror(-errno));
+}
+
+int sl_datapath_claim(struct sl_datapath *dp, int lock, char *err, size_t err_len)
+{
+	int r;
+
+	if (lock >= 0) {
+		sl_closep(&dp->lock);
+		dp->lock = lock;
+	}
+	r = configure(dp, err, err_len);
+	if (r)
+		return r;
+	sl_dp_services_free(dp);
 	r = sl_dp_services_load(dp);
 	if (r)
 		return sl_dp_error(err, err_len, r, "cannot read the pinned services: %s",
 				   sl_strerror(r));
-	dp->ring = ring_buffer__new(dp->map[SL_DP_EVENTS], sl_dp_event, dp, NULL);
-	if (!dp->ring)
-		return sl_dp_error(err, err_len, -errno, "cannot map the ring buffer: %s",
-				   sl_strerror(-errno));
-	return attach(dp, cgroup_fd, cgroup_id, err, err_len);
+	dp->paused = false;
+	return 0;
+}
+
+static int open_at(struct sl_datapath *dp, const struct sl_datapath_opts *opts, char *err,
+		   size_t err_len)
+{
+	int r = sl_dp_bpffs_prepare(dp->dir, err, err_len);
+
+	if (!r && !opts->beside)
+		r = lock_dir(dp, err, err_len);
+	if (!r)
+		r = load(dp, opts, err, err_len);
+	if (r || opts->beside)
+		return r;
+	r = sl_datapath_claim(dp, -1, err, err_len);
+	return r ? r : sl_datapath_attach(dp, err, err_len);
+}
+
+static struct sl_datapath *datapath_new(const struct sl_datapath_opts *opts)
+{
+	struct sl_datapath *dp = sl_new(struct sl_datapath);
+
+	if (!dp)
+		return NULL;
+	dp->policy = opts->policy;
+	dp->heartbeat_limit_ns = opts->heartbeat_limit_ns;
+	dp->provider = opts->provider;
+	dp->beside = opts->beside;
+	dp->paused = true;
+	dp->lock = -1;
+	dp->cgroup_fd = -1;
+	for (int i = 0; i < SL_DP_LINKS; i++)
+		dp->link[i] = -1;
+	dp->dir = sl_strdup(opts->bpffs_dir ? opts->bpffs_dir : SL_PIN_DIR);
+	return dp->dir ? dp : sl_datapath_close(dp, false);
 }
 
 int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **ret, char *err,
@@ -387,20 +528,12 @@ int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **r
 			err, err_len, -ENOTSUP,
 			"the kernel does not describe its types: /sys/kernel/btf/vmlinux is "
 			"missing (it needs CONFIG_DEBUG_INFO_BTF)");
-	dp = sl_new(struct sl_datapath);
+	dp = datapath_new(opts);
 	if (!dp)
 		return sl_dp_error(err, err_len, -ENOMEM, "out of memory");
-	dp->provider = opts->provider;
-	dp->lock = -1;
-	for (int i = 0; i < SL_DP_LINKS; i++)
-		dp->link[i] = -1;
-	dp->dir = sl_strdup(opts->bpffs_dir ? opts->bpffs_dir : SL_PIN_DIR);
-	r = dp->dir ? sl_dp_bpffs_prepare(dp->dir, err, err_len)
-		    : sl_dp_error(err, err_len, -ENOMEM, "out of memory");
-	if (!r)
-		r = lock_dir(dp, err, err_len);
-	if (!r)
-		r = start(dp, opts, cgroup_fd, cgroup_id, err, err_len);
+	dp->cgroup_fd = sl_take_fd(&cgroup_fd);
+	dp->cgroup_id = cgroup_id;
+	r = open_at(dp, opts, err, err_len);
 	if (r) {
 		if (dp->lock >= 0)
 			unpin_fresh(dp);
@@ -411,13 +544,44 @@ int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **r
 	return 0;
 }
 
+void sl_datapath_pause(struct sl_datapath *dp)
+{
+	dp->paused = true;
+}
+
+bool sl_datapath_is_paused(const struct sl_datapath *dp)
+{
+	return dp->paused;
+}
+
+int sl_datapath_lock_fd(const struct sl_datapath *dp)
+{
+	return dp->lock;
+}
+
+int sl_datapath_try_lock(struct sl_datapath *dp)
+{
+	int fd = sl_dp_dir_lock(dp->dir, true);
+
+	if (fd < 0)
+		return fd;
+	sl_closep(&dp->lock);
+	dp->lock = fd;
+	return 0;
+}
+
+bool sl_datapath_is_other_abi(const struct sl_datapath *dp)
+{
+	return dp->other_abi;
+}
+
 struct sl_datapath *sl_datapath_close(struct sl_datapath *dp, bool detach)
 {
 	int r;
 
 	if (!dp)
 		return NULL;
-	if (detach) {
+	if (detach && !dp->paused) {
 		r = sl_dp_pins_remove(dp->dir);
 		if (!r)
 			r = sl_dp_dir_remove(dp->dir);
@@ -433,6 +597,7 @@ struct sl_datapath *sl_datapath_close(struct sl_datapath *dp, bool detach)
 	sl_dp_services_free(dp);
 	if (dp->skel)
 		sluice_bpf__destroy(dp->skel);
+	sl_closep(&dp->cgroup_fd);
 	sl_closep(&dp->lock);
 	free(dp->dir);
 	free(dp);

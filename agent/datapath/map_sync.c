@@ -278,8 +278,11 @@ int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 		      sl_datapath_failed_fn failed, void *arg)
 {
 	struct difference d = {0};
-	int first = sl_pmap_diff(&dp->applied, &plan->services, difference_add, &d);
+	int first;
 
+	if (dp->paused)
+		return 0;
+	first = sl_pmap_diff(&dp->applied, &plan->services, difference_add, &d);
 	/* In the order of addresses: what fits does not depend on chance. */
 	if (d.n)
 		qsort(d.items, d.n, sizeof(*d.items), vip_cmp);
@@ -355,9 +358,12 @@ static int applied_trim(void *arg, struct sl_str key, const struct sl_part *befo
 
 int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
 {
-	struct sl_pmap before = sl_pmap_copy(&dp->applied);
+	struct sl_pmap before;
 	int r;
 
+	if (dp->paused)
+		return 0;
+	before = sl_pmap_copy(&dp->applied);
 	if (!plan || !before.n)
 		r = retract_all(dp, plan);
 	else

@@ -19,6 +19,8 @@ int sl_datapath_netns_set(struct sl_datapath *dp, uint64_t cookie, const struct 
 
 	if (e->n_addr4 > MAX_ADDR4)
 		return -EINVAL;
+	if (dp->paused)
+		return 0;
 	memcpy(val.source4, e->source4.ip, sizeof(val.source4));
 	memcpy(val.source6, e->source6.ip, sizeof(val.source6));
 	return sl_dp_map_error(bpf_map_update_elem(dp->map[SL_DP_NETNS], &cookie, &val, BPF_ANY));
@@ -36,6 +38,8 @@ int sl_datapath_addr_set(struct sl_datapath *dp, uint64_t cookie, const struct s
 	struct sl_addr_key key;
 	uint32_t one = 1;
 
+	if (dp->paused)
+		return 0;
 	addr_key(&key, cookie, a);
 	return sl_dp_map_error(bpf_map_update_elem(dp->map[SL_DP_ADDR], &key, &one, BPF_ANY));
 }
@@ -45,6 +49,8 @@ int sl_datapath_addr_del(struct sl_datapath *dp, uint64_t cookie, const struct s
 	struct sl_addr_key key;
 	int r;
 
+	if (dp->paused)
+		return 0;
 	addr_key(&key, cookie, a);
 	r = bpf_map_delete_elem(dp->map[SL_DP_ADDR], &key);
 	return r == -ENOENT ? 0 : r;
@@ -104,8 +110,11 @@ static bool is_not_among(uint64_t cookie, const uint64_t *cookies, size_t n)
 
 int sl_datapath_netns_del(struct sl_datapath *dp, uint64_t cookie)
 {
-	int r = bpf_map_delete_elem(dp->map[SL_DP_NETNS], &cookie);
+	int r;
 
+	if (dp->paused)
+		return 0;
+	r = bpf_map_delete_elem(dp->map[SL_DP_NETNS], &cookie);
 	if (r && r != -ENOENT)
 		return r;
 	return delete_where(dp->map[SL_DP_ADDR], sizeof(struct sl_addr_key), is_among, &cookie, 1);
@@ -113,8 +122,11 @@ int sl_datapath_netns_del(struct sl_datapath *dp, uint64_t cookie)
 
 int sl_datapath_netns_prune(struct sl_datapath *dp, const uint64_t *cookies, size_t n)
 {
-	int r = delete_where(dp->map[SL_DP_NETNS], sizeof(uint64_t), is_not_among, cookies, n);
+	int r;
 
+	if (dp->paused)
+		return 0;
+	r = delete_where(dp->map[SL_DP_NETNS], sizeof(uint64_t), is_not_among, cookies, n);
 	if (r)
 		return r;
 	return delete_where(dp->map[SL_DP_ADDR], sizeof(struct sl_addr_key), is_not_among, cookies,

@@ -116,12 +116,98 @@ static int remove_matching(const char *dir, const char *prefix)
 	return r;
 }
 
-int sl_dp_pins_remove(const char *dir)
+static int remove_pins(const char *dir)
 {
 	/* Links first: a program must not run on while its maps are being replaced. */
 	int r = remove_matching(dir, SL_DP_LINK_PREFIX "sl_");
 
 	return r ? r : remove_matching(dir, "sl_");
+}
+
+int sl_dp_pins_forget_before(const char *dir)
+{
+	_cleanup_(sl_freep) char *before = sl_dp_pin_path(dir, "", SL_DP_BEFORE_DIR);
+	int r = before ? remove_pins(before) : -ENOMEM;
+
+	return r ? r : sl_dp_dir_remove(before);
+}
+
+int sl_dp_pins_remove(const char *dir)
+{
+	int r = remove_pins(dir);
+
+	return r ? r : sl_dp_pins_forget_before(dir);
+}
+
+static bool is_pin(const char *name)
+{
+	static const char link[] = SL_DP_LINK_PREFIX;
+
+	if (!strncmp(name, link, sizeof(link) - 1))
+		name += sizeof(link) - 1;
+	return !strncmp(name, "sl_", 3);
+}
+
+static int move_pins(const char *from, const char *to)
+{
+	DIR *d = opendir(from);
+	const struct dirent *e;
+	int r = 0;
+
+	if (!d)
+		return -errno;
+	while (!r && (e = readdir(d))) {
+		_cleanup_(sl_freep) char *old = NULL;
+		_cleanup_(sl_freep) char *new = NULL;
+
+		if (!is_pin(e->d_name))
+			continue;
+		old = sl_dp_pin_path(from, "", e->d_name);
+		new = sl_dp_pin_path(to, "", e->d_name);
+		r = !old || !new ? -ENOMEM : rename(old, new) < 0 ? -errno : 0;
+	}
+	(void)closedir(d); /* opened for reading */
+	return r;
+}
+
+int sl_dp_pins_set_aside(const char *dir)
+{
+	_cleanup_(sl_freep) char *before = sl_dp_pin_path(dir, "", SL_DP_BEFORE_DIR);
+	int r = before ? sl_dp_pins_forget_before(dir) : -ENOMEM;
+
+	if (r)
+		return r;
+	if (mkdir(before, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return move_pins(dir, before);
+}
+
+int sl_dp_pins_take_back(const char *dir)
+{
+	_cleanup_(sl_freep) char *before = sl_dp_pin_path(dir, "", SL_DP_BEFORE_DIR);
+	int r = before ? remove_pins(dir) : -ENOMEM;
+
+	if (!r)
+		r = move_pins(before, dir);
+	return r ? r : sl_dp_dir_remove(before);
+}
+
+bool sl_datapath_is_locked(const char *bpffs_dir)
+{
+	_cleanup_(sl_closep) int lock = sl_dp_dir_lock(bpffs_dir ? bpffs_dir : SL_PIN_DIR, false);
+
+	return lock == -EBUSY;
+}
+
+int sl_datapath_pins_id(const char *bpffs_dir, uint64_t *ret_dev, uint64_t *ret_ino)
+{
+	struct stat st;
+
+	if (stat(bpffs_dir ? bpffs_dir : SL_PIN_DIR, &st) < 0)
+		return -errno;
+	*ret_dev = st.st_dev;
+	*ret_ino = st.st_ino;
+	return 0;
 }
 
 int sl_datapath_remove(const char *bpffs_dir)

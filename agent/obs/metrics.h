@@ -16,6 +16,7 @@ enum sl_counter {
 	/* sluice_connections_total, by what became of them at accept */
 	SL_COUNTER_CONNS_ACCEPTED,
 	SL_COUNTER_CONNS_HANDED_OVER, /* accepted here, served by another worker */
+	SL_COUNTER_CONNS_TAKEN_OVER,  /* from the process before this one */
 	SL_COUNTER_CONNS_NOT_STEERED, /* somebody called the listener itself */
 	SL_COUNTER_CONNS_REFUSED,     /* a limit, or out of memory or descriptors */
 	/* sluice_tunnels_total */

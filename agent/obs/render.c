@@ -26,6 +26,7 @@ static const struct cell_desc counters[] = {
 				       "Connections of clients, by what became of them at accept.",
 				       {LABEL("result", "accepted")}},
 	[SL_COUNTER_CONNS_HANDED_OVER] = {.labels = {LABEL("result", "handed_over")}},
+	[SL_COUNTER_CONNS_TAKEN_OVER] = {.labels = {LABEL("result", "taken_over")}},
 	[SL_COUNTER_CONNS_NOT_STEERED] = {.labels = {LABEL("result", "not_steered")}},
 	[SL_COUNTER_CONNS_REFUSED] = {.labels = {LABEL("result", "refused")}},
 	[SL_COUNTER_TUNNELS] = {"sluice_tunnels_total",

@@ -14,10 +14,13 @@ void sl_conn_move(struct sl_conn *c, enum sl_conn_state to)
 {
 	static const uint8_t legal[] = {
 		[SL_CONN_DETECT] = 1 << SL_CONN_HTTP1 | 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING |
-				   1 << SL_CONN_DEAD,
-		[SL_CONN_HTTP1] = 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD,
-		[SL_CONN_TUNNEL] = 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD,
+				   1 << SL_CONN_DEAD | 1 << SL_CONN_LENT,
+		[SL_CONN_HTTP1] = 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD |
+				  1 << SL_CONN_LENT,
+		[SL_CONN_TUNNEL] = 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD | 1 << SL_CONN_LENT,
 		[SL_CONN_CLOSING] = 1 << SL_CONN_DEAD,
+		[SL_CONN_LENT] = 1 << SL_CONN_DETECT | 1 << SL_CONN_HTTP1 | 1 << SL_CONN_TUNNEL |
+				 1 << SL_CONN_DEAD,
 	};
 
 	assert(legal[c->state] & 1 << to);
@@ -29,7 +32,7 @@ void sl_conn_wake(struct sl_conn *c)
 	sl_task_queue(c->proxy->loop, &c->task);
 }
 
-static void on_event(struct sl_watch *w, uint32_t events)
+void sl_conn_on_event(struct sl_watch *w, uint32_t events)
 {
 	struct sl_conn *c = sl_container_of(w, struct sl_conn, watch);
 
@@ -100,7 +103,7 @@ static void count_of_source(struct sl_proxy_source *src, int change)
 	host->crowd(host->arg, src->cookie, untold);
 }
 
-static void bury(struct sl_conn *c)
+void sl_conn_bury(struct sl_conn *c)
 {
 	struct sl_proxy *p = c->proxy;
 
@@ -120,13 +123,17 @@ void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason)
 {
 	if (c->state == SL_CONN_DEAD)
 		return;
+	if (c->state == SL_CONN_LENT) {
+		sl_conn_forget(c);
+		return;
+	}
 	if (c->stream)
 		sl_stream_cut(c->stream, reason);
 	if (c->state == SL_CONN_TUNNEL)
 		sl_tunnel_end(c, reason);
 	sl_upconn_close(sl_take(c->up), true);
 	sl_sock_close(&c->sock, true);
-	bury(c);
+	sl_conn_bury(c);
 }
 
 void sl_conn_reap(struct sl_conn *c)
@@ -164,7 +171,7 @@ void sl_conn_drain(struct sl_conn *c)
 static void close_quietly(struct sl_conn *c)
 {
 	sl_sock_close(&c->sock, sl_buf_len(&c->sock.out));
-	bury(c);
+	sl_conn_bury(c);
 }
 
 /* The FIN, and from now on the client has its time to close. */
@@ -223,6 +230,7 @@ static bool step(struct sl_conn *c)
 	case SL_CONN_CLOSING:
 		return closing_step(c);
 	case SL_CONN_DEAD:
+	case SL_CONN_LENT:
 		break;
 	}
 	return false;
@@ -234,7 +242,7 @@ static void run(struct sl_task *t)
 
 	unsigned i = 0;
 
-	while (i < STEPS_PER_ROUND && step(c))
+	while (i < STEPS_PER_ROUND && !(c->proxy->giving && sl_conn_give(c)) && step(c))
 		i++;
 	if (c->state == SL_CONN_DEAD)
 		return;
@@ -304,6 +312,26 @@ static void show_peer(struct sl_addr *peer, const struct sl_source *source)
 	}
 }
 
+struct sl_conn *sl_conn_new(struct sl_proxy_source *src, int fd)
+{
+	struct sl_proxy *p = src->proxy;
+	struct sl_conn *c = sl_new(struct sl_conn);
+
+	if (!c || sl_sock_init(&c->sock, p->loop, &p->blocks, &c->watch, fd, sl_conn_on_event)) {
+		free(c);
+		return NULL;
+	}
+	c->proxy = p;
+	c->source = src;
+	c->task = SL_TASK_INIT(run);
+	c->timer = SL_TIMER_INIT(on_timeout);
+	sl_list_init(&c->node);
+	sl_list_init(&c->lent.node);
+	count_conns(p, 1);
+	count_of_source(src, 1);
+	return c;
+}
+
 void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted *a)
 {
 	struct sl_proxy *p = src->proxy;
@@ -319,30 +347,25 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 	}
 	/* Without memory for its first snapshot a worker has none. */
 	r = p->config ? p->host.original(p->host.arg, a->fd, &original) : -EAGAIN;
+	if (r == -ENOENT && p->host.ask_before && p->host.ask_before(p->host.arg, a))
+		return;
 	if (r) {
 		refuse(p, a->fd,
 		       r == -ENOENT ? SL_COUNTER_CONNS_NOT_STEERED : SL_COUNTER_CONNS_REFUSED,
 		       SL_LIMIT_NONE);
 		return;
 	}
-	c = sl_new(struct sl_conn);
-	if (!c || sl_sock_init(&c->sock, p->loop, &p->blocks, &c->watch, a->fd, on_event)) {
-		free(c);
+	c = sl_conn_new(src, a->fd);
+	if (!c) {
 		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED, SL_LIMIT_MEMORY);
 		return;
 	}
-	c->proxy = p;
-	c->source = src;
 	c->peer = a->peer;
 	show_peer(&c->peer, src->source);
 	c->original = original.addr;
 	c->cgroup_id = original.cgroup_id;
 	c->accepted_ns = sl_loop_now(p->loop);
-	c->task = SL_TASK_INIT(run);
-	c->timer = SL_TIMER_INIT(on_timeout);
 	sl_list_append(&src->conns, &c->node);
-	count_conns(p, 1);
-	count_of_source(src, 1);
 	sl_metrics_inc(p->metrics, SL_COUNTER_CONNS_ACCEPTED);
 	arm(c, p->opts.idle_timeout_ns);
 	if (p->draining)

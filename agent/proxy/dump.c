@@ -7,7 +7,7 @@ static const char *state_name(const struct sl_conn *c)
 	static const char *const conn_states[] = {
 		[SL_CONN_DETECT] = "detect", [SL_CONN_HTTP1] = "idle",
 		[SL_CONN_TUNNEL] = "tunnel", [SL_CONN_CLOSING] = "closing",
-		[SL_CONN_DEAD] = "dead",
+		[SL_CONN_DEAD] = "dead",     [SL_CONN_LENT] = "lent",
 	};
 	static const char *const stream_states[] = {
 		[SL_STREAM_NEW] = "reading",	 [SL_STREAM_CONNECTING] = "connecting",

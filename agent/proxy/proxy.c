@@ -50,6 +50,7 @@ int sl_proxy_new(struct sl_loop *loop, const struct sl_proxy_opts *opts,
 	p->reap = SL_TASK_INIT(reap);
 	sl_list_init(&p->free_streams);
 	sl_list_init(&p->dead);
+	sl_list_init(&p->lent);
 	p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (p->spare_fd < 0)
 		return -errno;
@@ -122,6 +123,7 @@ struct sl_proxy *sl_proxy_free(struct sl_proxy *p)
 	while ((src = sl_map_next(&p->sources, &pos, NULL)))
 		free_source(src, SL_END_SHUTDOWN);
 	sl_map_deinit(&p->sources);
+	sl_lent_free(p);
 	sl_task_cancel(&p->reap);
 	sl_pool_free(p->pool);
 	sl_lb_free(p->lb);
@@ -188,7 +190,7 @@ int sl_proxy_add_source(struct sl_proxy *p, struct sl_source *source, const int 
 	sl_source_unref(src->source);
 	src->source = source;
 	p->config_generation++; /* clients are told apart by the addresses: look again */
-	for (uint32_t i = 0; i < n_fds && !r && !p->draining; i++)
+	for (uint32_t i = 0; i < n_fds && !r && !p->draining && !p->giving; i++)
 		r = sl_listener_add(src, fds[i]);
 	return r;
 }

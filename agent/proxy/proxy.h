@@ -15,6 +15,7 @@
 #include "snapshot/snapshot.h"
 
 struct sl_proxy;
+struct sl_handed;
 
 struct sl_proxy_original {
 	struct sl_addr addr; /* that the client dialled */
@@ -42,6 +43,12 @@ struct sl_proxy_host {
 	void (*crowd)(void *arg, uint64_t source, int change);
 	/* Give a connection to a worker that has fewer. True: taken (fd too). NULL: one worker. */
 	bool (*hand_over)(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own);
+	/* Send a connection to the process that takes over; all in h is borrowed for the call.
+	 * Returns 0 (it is lent then: see proxy/handover.h) or -ENOMEM. NULL: never asked to. */
+	int (*give)(void *arg, const struct sl_handed *h);
+	/* original() does not know an accepted connection: the process that was here before may,
+	 * and gives it back. True: taken (fd too). NULL: nobody was. */
+	bool (*ask_before)(void *arg, const struct sl_proxy_accepted *accepted);
 };
 
 struct sl_proxy_opts {

@@ -81,8 +81,19 @@ struct sl_proxy {
 	unsigned n_free_streams;
 	uint64_t buffered_bytes; /* sum of conn.buffered_bytes */
 	size_t n_conns;		 /* atomic store, relaxed: read by other threads */
+	struct sl_list lent;	 /* sl_lent.node: handover.c */
+	uint64_t next_lent_id;
 	int spare_fd; /* given up for a moment to refuse a connection when descriptors ran out */
 	bool draining;
+	bool giving; /* to the process that takes over */
+};
+
+/* In a connection that another process may have by now. */
+struct sl_lent {
+	struct sl_list node;
+	uint64_t id;
+	struct sl_conn *conn; /* this, or */
+	struct sl_upconn *up; /* that */
 };
 
 /* ---- upconn ---- */
@@ -91,9 +102,10 @@ struct sl_upconn {
 	struct sl_pooled pooled; /* its watch is the sock's */
 	struct sl_sock sock;
 	struct sl_proxy *proxy;
-	struct sl_task *wakes;			 /* runs on events, borrowed; NULL in the pool */
-	bool reused;				 /* has served an exchange before this one */
-	bool counted_connect;			 /* in metrics */
+	struct sl_task *wakes; /* runs on events, borrowed; NULL in the pool */
+	bool reused;	       /* has served an exchange before this one */
+	bool counted_connect;  /* in metrics */
+	struct sl_lent lent;
 	uint64_t counted_received, counted_sent; /* what metrics have of sock's counters */
 };
 
@@ -116,6 +128,10 @@ void sl_upconn_count(struct sl_upconn *u);
 void sl_upconn_close(struct sl_upconn *u, bool reset);
 /* From now on events queue that task. */
 void sl_upconn_bind(struct sl_upconn *u, struct sl_task *wakes);
+/* One around a connected, idle descriptor, which it takes on success; of nobody. Returns 0 or
+ * -errno. */
+int sl_upconn_new(struct sl_proxy *p, uint64_t source, const struct sl_addr *endpoint, int fd,
+		  struct sl_upconn **ret);
 
 /* ---- codecs ---- */
 
@@ -284,6 +300,7 @@ enum sl_conn_state {
 	SL_CONN_TUNNEL,
 	SL_CONN_CLOSING, /* the last bytes go out, then a FIN, then what comes in is thrown away */
 	SL_CONN_DEAD,
+	SL_CONN_LENT, /* to the process that takes over, until that says that it has it */
 };
 
 struct sl_conn {
@@ -319,6 +336,9 @@ struct sl_conn {
 	uint64_t tunnel_up_bytes, tunnel_down_bytes;
 	struct sl_addr dialled; /* endpoint of the last dial of a tunnel */
 	unsigned n_dials;
+	struct sl_lent lent;
+	enum sl_conn_state lent_from; /* LENT: the state that it comes back to */
+	uint64_t lent_deadline_ns;    /* of its timer; 0: not armed */
 };
 
 /* conn.c */
@@ -326,6 +346,12 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 /* Cut: close with a reset, end the stream with that reason. Both are freed at the end of the round,
  * so a caller may still look at their states (DEAD and DONE). */
 void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason);
+/* Out of everything, to be freed at the end of the round; its descriptors are closed already. */
+void sl_conn_bury(struct sl_conn *c);
+/* A connection of src around a descriptor, which it takes on success; original, peer and state are
+ * the caller's to set, and the place in src->conns. NULL: out of memory or watches. */
+struct sl_conn *sl_conn_new(struct sl_proxy_source *src, int fd);
+void sl_conn_on_event(struct sl_watch *w, uint32_t events);
 /* Send what is queued, then close gracefully. */
 void sl_conn_finish(struct sl_conn *c);
 /* End of the round: free what is dead. */
@@ -346,6 +372,17 @@ void sl_detect_forget(struct sl_proxy *p);
 
 /* down_h1.c: state HTTP1. */
 bool sl_down_h1_step(struct sl_conn *c);
+
+/* handover.c */
+/* Give it away if this is a moment for it. True: it is lent. */
+bool sl_conn_give(struct sl_conn *c);
+/* It is lent and nobody will take it back. */
+void sl_conn_forget(struct sl_conn *c);
+/* Connections to endpoints that nobody has taken. */
+void sl_lent_free(struct sl_proxy *p);
+/* Idle and clean: to the process that takes over, or closed. */
+void sl_upconn_hand_over(struct sl_upconn *u);
+void sl_upconn_on_event(struct sl_watch *w, uint32_t events);
 
 /* tunnel.c */
 void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up);

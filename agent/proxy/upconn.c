@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "proxy/state.h"
 
-static void on_event(struct sl_watch *w, uint32_t events)
+void sl_upconn_on_event(struct sl_watch *w, uint32_t events)
 {
 	struct sl_upconn *u = sl_container_of(w, struct sl_upconn, pooled.watch);
 
@@ -52,7 +52,7 @@ void sl_upconn_bind(struct sl_upconn *u, struct sl_task *wakes)
 	if (!u->wakes)
 		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, 1);
 	u->wakes = wakes;
-	u->pooled.watch.fn = on_event;
+	u->pooled.watch.fn = sl_upconn_on_event;
 }
 
 /* In the client's namespace, marked as ours so that the connect hook leaves it alone. */
@@ -80,22 +80,41 @@ static int connect_socket(struct sl_proxy_source *src, const struct sl_addr *end
 	return sl_take_fd(&fd);
 }
 
-static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoint,
-		       struct sl_upconn **ret)
+int sl_upconn_new(struct sl_proxy *p, uint64_t source, const struct sl_addr *endpoint, int fd,
+		  struct sl_upconn **ret)
 {
-	struct sl_proxy *p = src->proxy;
 	_cleanup_(sl_freep) struct sl_upconn *u = sl_new(struct sl_upconn);
-	_cleanup_(sl_closep) int fd = -1;
-	bool pending = false;
 	int r;
 
 	if (!u)
 		return -ENOMEM;
+	u->pooled.watch = SL_WATCH_INIT;
+	r = sl_sock_init(&u->sock, p->loop, &p->blocks, &u->pooled.watch, fd, sl_upconn_on_event);
+	if (r)
+		return r;
+	u->proxy = p;
+	u->pooled.source = source;
+	u->pooled.endpoint = *endpoint;
+	u->pooled.destroy = destroy;
+	sl_list_init(&u->pooled.by_key);
+	sl_list_init(&u->pooled.by_age);
+	sl_list_init(&u->lent.node);
+	*ret = sl_take(u);
+	return 0;
+}
+
+static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoint,
+		       struct sl_upconn **ret)
+{
+	_cleanup_(sl_closep) int fd = -1;
+	struct sl_upconn *u = NULL;
+	bool pending = false;
+	int r;
+
 	fd = connect_socket(src, endpoint, &pending);
 	if (fd < 0)
 		return fd;
-	u->pooled.watch = SL_WATCH_INIT;
-	r = sl_sock_init(&u->sock, p->loop, &p->blocks, &u->pooled.watch, fd, on_event);
+	r = sl_upconn_new(src->proxy, src->cookie, endpoint, fd, &u);
 	if (r)
 		return r;
 	(void)sl_take_fd(&fd);
@@ -104,13 +123,7 @@ static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoi
 		u->sock.can_write = false;
 	}
 	u->sock.can_read = false; /* an edge will say */
-	u->proxy = p;
-	u->pooled.source = src->cookie;
-	u->pooled.endpoint = *endpoint;
-	u->pooled.destroy = destroy;
-	sl_list_init(&u->pooled.by_key);
-	sl_list_init(&u->pooled.by_age);
-	*ret = sl_take(u);
+	*ret = u;
 	return 0;
 }
 
@@ -163,6 +176,10 @@ void sl_upconn_give(struct sl_upconn *u)
 	sl_upconn_count(u);
 	u->wakes = NULL;
 	sl_metrics_gauge_add(p->metrics, SL_GAUGE_POOL_LEASED, -1);
+	if (p->giving) {
+		sl_upconn_hand_over(u);
+		return;
+	}
 	sl_pool_give(p->pool, &u->pooled);
 	sl_metrics_gauge_set(p->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(p->pool));
 }

@@ -270,6 +270,17 @@ void sl_pool_give(struct sl_pool *p, struct sl_pooled *c)
 	arm(p);
 }
 
+struct sl_pooled *sl_pool_take_oldest(struct sl_pool *p)
+{
+	struct sl_pooled *c;
+
+	if (!p->n_idle)
+		return NULL;
+	c = oldest(p);
+	release(c);
+	return c;
+}
+
 void sl_pool_drop_source(struct sl_pool *p, uint64_t source)
 {
 	sl_list_foreach_safe (it, &p->idle) {

@@ -89,6 +89,8 @@ struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct 
  * pool sets watch.fn and destroys it on any EPOLLIN, EPOLLRDHUP, EPOLLHUP or EPOLLERR event
  * (EPOLLOUT alone is ignored). Takes ownership, also on failure (destroyed then). */
 void sl_pool_give(struct sl_pool *p, struct sl_pooled *c);
+/* The one that has been idle for longest, whatever it is for; the caller's then. NULL: none. */
+struct sl_pooled *sl_pool_take_oldest(struct sl_pool *p);
 /* Destroy all of a network namespace (it went), or of the endpoints that an upstream lost between
  * two snapshots (if another upstream has one too, it is dialled again). before: NULL for none. */
 void sl_pool_drop_source(struct sl_pool *p, uint64_t source);

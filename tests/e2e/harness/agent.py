@@ -24,7 +24,7 @@ def build_dir():
 
 
 def binary(name):
-    for folder in ("", "agent", "agent/core", "tools", "tools/sluicectl"):
+    for folder in ("", "agent", "agent/core", "tools", "tools/sluicectl", "tests/e2e"):
         path = os.path.join(build_dir(), folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
@@ -43,10 +43,10 @@ def memory_budget(n):
 
 
 class Agent:
-    def __init__(self, entry, log_path, argv, env=None, wrapper=()):
-        """entry: where it runs. wrapper: words before the command, as of unshare(1)."""
+    def __init__(self, entry, log_path, argv, env=None, wrapper=(), program=None):
+        """entry: where it runs. wrapper: words before the command, as of unshare(1). program: its path."""
         self.log_path = log_path
-        self.argv = [*wrapper, binary("sluiced"), *argv]
+        self.argv = [*wrapper, program or binary("sluiced"), *argv]
         environment = dict(os.environ, **SANITIZER_ENV, **(env or {}))
         with open(log_path, "a") as log:
             self.process = entry.popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)

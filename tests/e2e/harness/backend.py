@@ -30,7 +30,7 @@ class Backend:
 
     def _ready(self):
         assert self.process.poll() is None, f"backend in {self.pod.name} ended, see {self.log.name}"
-        return os.path.exists(self.control)
+        return os.path.exists(self.control) and self.stats()
 
     def _command(self, **command):
         with socket.socket(socket.AF_UNIX) as s:

@@ -177,6 +177,26 @@ class World:
         assert "error" not in answer, answer
         return answer
 
+    def launch(self, *extra, program=None, **options):
+        """An agent beside the one that runs, which may take over; not waited for."""
+        arguments = self.arguments()
+        arguments.update({"--" + k.replace("_", "-"): v for k, v in options.items()})
+        argv = [word for k, v in arguments.items() if v is not None for word in (k, str(v))]
+        log = os.path.join(self.folder, f"agent-{len(self.agents)}.log")
+        agent = Agent(self.fabric.node, log, argv + list(extra), program=program)
+        self.agents.append(agent)
+        self.fabric.agents.append(agent)
+        return agent
+
+    def upgrade(self, *extra, timeout=20, **options):
+        """Another agent takes over from the one that runs, which ends by itself."""
+        old, new = self.agent, self.launch("--takeover", *extra, **options)
+        status = old.wait(timeout)
+        assert status == 0, f"the old agent ended with {status}:\n{old.log()[-3000:]}\n{new.log()[-3000:]}"
+        assert new.running(), new.log()[-3000:]
+        self.agent = new
+        return new
+
     def restart(self, *extra, **options):
         self.agent.stop()
         return self.start(*extra, **options)
@@ -266,9 +286,11 @@ class World:
         if self.agents:
             attempt(self.uninstall)
             attempt(self._check_nothing_left)
-            attempt(self.agents[-1].check_log)
+            for agent in self.agents:
+                attempt(agent.check_log)
             if failed or problems:
-                print(f"--- agent.log\n{self.agents[-1].log()[-8000:]}")
+                for agent in self.agents[-3:]:
+                    print(f"--- {agent.log_path}\n{agent.log()[-8000:]}")
         for pod in self.extra_pods:
             attempt(lambda pod=pod: self.fabric.forget(pod))
         shutil.rmtree(self.folder, ignore_errors=True)

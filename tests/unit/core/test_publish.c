@@ -6,6 +6,7 @@
 #include "../../lib/leak.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "core/handover.h"
 #include "core/state.h"
 
 static char steps[512];
@@ -63,6 +64,12 @@ int sl_status_write(struct sl_status *s, const char *path)
 	(void)path;
 	note("write");
 	return 0;
+}
+
+void sl_takeover_prepared(struct sl_control *c)
+{
+	(void)c;
+	note("prepared");
 }
 
 int sl_worker_publish(struct sl_worker *w, struct sl_snapshot *snap, struct sl_ack *ack)

@@ -266,7 +266,9 @@ void rig_start(struct rig *r)
 					   .original = original,
 					   .own = own,
 					   .pod_uid = pod_uid,
-					   .hand_over = r->hand_over};
+					   .hand_over = r->hand_over,
+					   .give = r->give,
+					   .ask_before = r->ask_before};
 
 	cr_assert_eq(sl_loop_new(&r->loop), 0);
 	cr_assert_eq(sl_metrics_new(&metrics, &r->metrics), 0);

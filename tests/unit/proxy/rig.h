@@ -69,6 +69,8 @@ struct rig {
 	int original_error, own_error;
 	const char *pod_uid; /* of cgroup_id; NULL: no Pod */
 	bool (*hand_over)(void *arg, const struct sl_proxy_accepted *accepted, size_t n_own);
+	int (*give)(void *arg, const struct sl_handed *h);
+	bool (*ask_before)(void *arg, const struct sl_proxy_accepted *accepted);
 	size_t n_owned;
 };
 
