@@ -29,6 +29,8 @@ extern const struct fact facts_lock[];	 /* facts_lock.c: who waits for whom */
 extern const struct fact facts_trace[];	 /* facts_trace.c: who calls splice(2) */
 extern const struct fact facts_memory[]; /* facts_memory.c: who pays */
 
+#define SOON 5000 /* ms for what will come: a loaded machine is no fault */
+
 /* In a test. The first that fails ends it. */
 void expect(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void answer(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -85,6 +87,8 @@ struct reader {
 };
 
 void reader_start(struct reader *r, int fd, size_t len, int flags); /* back when it sleeps */
+/* The number of the system call in which this thread of ours sleeps, or -1. */
+int thread_sleeps_in(pid_t tid);
 bool reader_ended(struct reader *r, int ms);
 
 extern bool alone; /* --alone */

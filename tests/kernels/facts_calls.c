@@ -45,7 +45,7 @@ static void fionread_tcp(void)
 	pair_new(&p);
 	pair_put(&p, FACTS_PASS, FACTS_PASS);
 	say(p.own, "12345");
-	expect(readable(p.app, 1000), "nothing came");
+	expect(readable(p.app, SOON), "nothing came");
 	answer("%d of 5", unread(p.app));
 }
 
@@ -67,7 +67,7 @@ static void fionread_after_deletion(void)
 	pair_spliced(&p);
 	expect(!end_drop(p.app_key), "cannot be deleted");
 	say(p.own, "12345");
-	expect(readable(p.app, 1000) && unread(p.app) == 5, "%d of 5", unread(p.app));
+	expect(readable(p.app, SOON) && unread(p.app) == 5, "%d of 5", unread(p.app));
 }
 
 static void peek(void)
@@ -95,7 +95,7 @@ static void wait_all(void)
 	reader_start(&r, p.app, 6, MSG_WAITALL);
 	if (!r.done)
 		say(p.own, "def");
-	expect(reader_ended(&r, 2000), "it never ended");
+	expect(reader_ended(&r, SOON), "it never ended");
 	answer("%zd of 6", r.got);
 }
 
@@ -156,7 +156,7 @@ static void splice_to_socket(void)
 	pair_spliced(&p);
 	expect(!pipe(pipe_fd) && write(pipe_fd[1], "through", 7) == 7, "pipe");
 	expect(splice(pipe_fd[0], NULL, p.app, NULL, 7, 0) == 7, "splice: %s", strerror(errno));
-	hear_all(p.own, "through", 1000);
+	hear_all(p.own, "through", SOON);
 	expect(seen->n_msg, "sk_msg was not asked");
 	answer("%s", seen->n_redirected ? "redirected" : "by TCP");
 }
@@ -213,7 +213,7 @@ static void zerocopy(void)
 	expect(!setsockopt(p.app, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)), "SO_ZEROCOPY");
 	expect(send(p.app, "zero copies", 11, MSG_ZEROCOPY | MSG_NOSIGNAL) == 11, "send: %s",
 	       strerror(errno));
-	hear_all(p.own, "zero copies", 1000);
+	hear_all(p.own, "zero copies", SOON);
 	e = (struct pollfd){.fd = p.app};
 	(void)poll(&e, 1, 300);
 	m.msg_control = control;

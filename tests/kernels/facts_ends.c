@@ -26,7 +26,7 @@ static void wait_fin(int fd)
 {
 	struct pollfd e = {.fd = fd, .events = POLLRDHUP};
 
-	expect(poll(&e, 1, 2000) == 1, "no FIN");
+	expect(poll(&e, 1, SOON) == 1, "no FIN");
 }
 
 static void fin_after_redirected(void)
@@ -50,7 +50,7 @@ static void half_close(struct pair *p, int from, int to)
 	hear(to, "last");
 	hear_error(to, 0);
 	say(to, "the other way");
-	hear_all(from, "the other way", 1000);
+	hear_all(from, "the other way", SOON);
 	pair_close(p);
 }
 
@@ -79,7 +79,7 @@ static void half_close_unread_both(void)
 	wait_fin(p.app);
 	hear(p.own, "to own");
 	hear_error(p.own, 0);
-	hear_all(p.app, "to app more", 1000);
+	hear_all(p.app, "to app more", SOON);
 	hear_error(p.app, 0);
 	expect(seen->n_redirected == 3, "%llu redirected", seen->n_redirected);
 }
@@ -118,9 +118,9 @@ static void close_unread(bool redirected)
 	pair_new(&p);
 	pair_put(&p, FACTS_REDIRECT, redirected ? FACTS_REDIRECT : FACTS_PASS);
 	say(p.own, "never read");
-	expect(readable(p.app, 1000), "nothing came");
+	expect(readable(p.app, SOON), "nothing came");
 	sock_close(&p.app);
-	expect(readable(p.own, 2000), "no end");
+	expect(readable(p.own, SOON), "no end");
 	n = recv(p.own, &c, 1, 0);
 	answer("%s", !n ? "FIN" : errno == ECONNRESET ? "RST" : strerror(errno));
 }
@@ -144,7 +144,7 @@ static void reset_behind_redirected(void)
 	pair_spliced(&p);
 	say(p.own, "unread");
 	reset(&p.own);
-	expect(events_of(p.app, 2000) & POLLIN, "no event");
+	expect(events_of(p.app, SOON) & POLLIN, "no event");
 	n = recv(p.app, buf, sizeof(buf), 0);
 	if (n < 0) {
 		answer("%s", errno == ECONNRESET ? "ECONNRESET at once" : strerror(errno));
@@ -165,7 +165,7 @@ static void send_to_closed(void)
 	sock_close(&p.own);
 	wait_fin(p.app);
 	(void)send(p.app, "x", 1, MSG_NOSIGNAL); /* TCP: it is answered with RST */
-	expect(events_of(p.app, 2000) & (POLLERR | POLLHUP), "no RST");
+	expect(events_of(p.app, SOON) & (POLLERR | POLLHUP), "no RST");
 	expect(send(p.app, "x", 1, MSG_NOSIGNAL) < 0 && (errno == EPIPE || errno == ECONNRESET),
 	       "%s", strerror(errno));
 }
@@ -175,7 +175,7 @@ static void close_meanwhile(void)
 {
 	int other = 0, n_pipe = 0;
 
-	for (int i = 0; i < 300 && !other; i++) {
+	for (int i = 0; i < 100 && !other; i++) {
 		struct pair p;
 		pid_t pid;
 
@@ -183,12 +183,12 @@ static void close_meanwhile(void)
 		pid = fork();
 		if (!pid) {
 			close(p.app);
-			for (volatile int spin = 0; spin < i * 100; spin++)
+			for (volatile int spin = 0; spin < i * 300; spin++)
 				;
 			_exit(0); /* closes the last descriptor */
 		}
 		close(p.own);
-		for (int k = 0; k < 2000; k++) {
+		for (int k = 0; k < 50000; k++) { /* the other process may be late */
 			if (send(p.app, "x", 1, MSG_NOSIGNAL) == 1)
 				continue;
 			if (errno == EPIPE || errno == ECONNRESET)
@@ -218,7 +218,7 @@ static void killed_owner(void)
 	sock_close(&p.app);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	expect(events_of(p.own, 2000) & POLLIN, "no event");
+	expect(events_of(p.own, SOON) & POLLIN, "no event");
 	hear(p.own, "last");
 	wait_fin(p.own);
 	hear_error(p.own, 0);
@@ -272,14 +272,14 @@ static void passed_by_fd(void)
 		close(p.own);
 		close(p.app);
 		fd = take_fd(channel[1]);
-		hear_all(fd, "unread and later", 2000);
+		hear_all(fd, "unread and later", SOON);
 		say(fd, "answer");
 		_exit(0);
 	}
 	expect(pass_fd(channel[0], p.own), "sendmsg");
 	sock_close(&p.own);
 	say(p.app, "and later");
-	expect(readable(p.app, 3000), "no answer");
+	expect(readable(p.app, SOON), "no answer");
 	hear(p.app, "answer");
 	expect(seen->n_redirected == 3, "%llu redirected", seen->n_redirected);
 	waitpid(pid, NULL, 0);

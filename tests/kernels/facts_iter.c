@@ -58,9 +58,9 @@ static void *chat(void *arg)
 
 	while (!__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
 		say_bytes(c->p->app, c->n, 500);
-		hear_bytes(c->p->own, c->n, 500, 3000);
+		hear_bytes(c->p->own, c->n, 500, SOON);
 		say_bytes(c->p->own, c->n, 500);
-		hear_bytes(c->p->app, c->n, 500, 3000);
+		hear_bytes(c->p->app, c->n, 500, SOON);
 		c->n += 500;
 	}
 	return NULL;
@@ -183,7 +183,7 @@ static void urgent_is_seen(void)
 	struct pair p;
 
 	pair_new(&p);
-	expect(send(p.own, "!", 1, MSG_OOB) == 1 && (events_of(p.app, 1000) & POLLPRI),
+	expect(send(p.own, "!", 1, MSG_OOB) == 1 && (events_of(p.app, SOON) & POLLPRI),
 	       "no urgent data");
 	look_at(p.app_key);
 	expect(seen->iter.urg_data != 0, "not seen");
@@ -201,7 +201,7 @@ static void sequence_numbers_are_seen(void)
 
 	pair_new(&p);
 	say(p.app, "12345678");
-	expect(readable(p.own, 1000), "nothing came");
+	expect(readable(p.own, SOON), "nothing came");
 	look_at(p.own_key);
 	expect(seen->iter.rcv_nxt - seen->iter.copied_seq == 8, "not 8 bytes unread");
 	expect(until(all_acked, &p.app_key), "never acknowledged");
@@ -293,9 +293,9 @@ static void mirrored(struct pair *p, int there)
 	struct facts_view app;
 
 	say(p->app, "question");
-	hear_all(p->own, "question", 1000);
+	hear_all(p->own, "question", SOON);
 	say(p->own, "answer");
-	hear_all(p->app, "answer", 1000);
+	hear_all(p->app, "answer", SOON);
 	expect(until(all_acked, &p->app_key), "the app's bytes are not acknowledged");
 	look_at(p->app_key);
 	app = seen->iter;

@@ -18,7 +18,7 @@ static void delete_drops_unread(void)
 	say(p.own, "lost");
 	expect(!end_drop(p.app_key), "cannot be deleted");
 	say(p.own, "next"); /* its peer is gone: TCP */
-	hear_all(p.app, "next", 1000);
+	hear_all(p.app, "next", SOON);
 }
 
 static void delete_empty_loses_nothing(void)
@@ -30,9 +30,9 @@ static void delete_empty_loses_nothing(void)
 	hear(p.app, "before");
 	expect(!end_drop(p.app_key), "cannot be deleted");
 	say(p.own, "after");
-	hear_all(p.app, "after", 1000);
+	hear_all(p.app, "after", SOON);
 	say(p.app, "back");
-	hear_all(p.own, "back", 1000);
+	hear_all(p.own, "back", SOON);
 }
 
 static void delete_keeps_tcp_queue(void)
@@ -42,7 +42,7 @@ static void delete_keeps_tcp_queue(void)
 	pair_new(&p);
 	pair_put(&p, FACTS_PASS, FACTS_PASS);
 	say(p.own, "by TCP");
-	expect(readable(p.app, 1000), "nothing came");
+	expect(readable(p.app, SOON), "nothing came");
 	expect(!end_drop(p.app_key), "cannot be deleted");
 	hear(p.app, "by TCP");
 }
@@ -57,7 +57,7 @@ static void *read_stream(void *arg)
 {
 	struct stream *s = arg;
 
-	hear_bytes(s->fd, 0, s->n, 3000);
+	hear_bytes(s->fd, 0, s->n, SOON);
 	s->good = true;
 	return NULL;
 }
@@ -67,7 +67,7 @@ static void *write_stream(void *arg)
 	struct stream *s = arg;
 
 	for (size_t at = 0; at < s->n; at += 1000) {
-		while (!(events_of(s->fd, 1000) & POLLOUT))
+		while (!(events_of(s->fd, SOON) & POLLOUT))
 			;
 		say_bytes(s->fd, at, 1000);
 	}
@@ -112,7 +112,7 @@ static void no_peer_drop_or_pass(void)
 	pair_spliced(&p);
 	expect(!end_drop(p.own_key), "cannot be deleted");
 	say(p.app, "passed");
-	hear_all(p.own, "passed", 1000);
+	hear_all(p.own, "passed", SOON);
 	end_mode(p.app, p.app_key, p.own_key, FACTS_STRICT);
 	expect(send(p.app, "x", 1, MSG_NOSIGNAL) < 0 && errno == EACCES,
 	       "the helper's own answer: %s and not EACCES", strerror(errno));
@@ -230,7 +230,7 @@ static void deleted_during_a_call(void)
 	reader_start(&r, p.app, sizeof(r.buf), 0);
 	expect(!end_drop(p.app_key), "cannot be deleted");
 	say(p.app, "x");
-	hear_all(p.own, "x", 1000);
+	hear_all(p.own, "x", SOON);
 	answer("%s", seen->n_redirected ? "still redirected" : seen->n_msg ? "asked" : "by TCP");
 }
 

@@ -245,25 +245,29 @@ static void *read_it(void *arg)
 	return NULL;
 }
 
-/* Asleep in recv()? Of a thread that sleeps the kernel tells the number of its system call. */
-static bool sleeps(void *arg)
+int thread_sleeps_in(pid_t tid)
 {
-	struct reader *r = arg;
 	char path[64];
 	FILE *f;
 	int call = -1;
 
-	if (__atomic_load_n(&r->done, __ATOMIC_ACQUIRE))
-		return true;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall",
-		 (int)__atomic_load_n(&r->tid, __ATOMIC_ACQUIRE));
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", (int)tid);
 	f = fopen(path, "re");
 	if (!f)
-		return false;
+		return -1;
 	if (fscanf(f, "%d", &call) != 1) /* "running" */
 		call = -1;
 	fclose(f);
-	return call == SYS_recvfrom;
+	return call;
+}
+
+static bool sleeps(void *arg)
+{
+	struct reader *r = arg;
+	pid_t tid = __atomic_load_n(&r->tid, __ATOMIC_ACQUIRE);
+
+	return __atomic_load_n(&r->done, __ATOMIC_ACQUIRE) ||
+	       (tid && thread_sleeps_in(tid) == SYS_recvfrom);
 }
 
 void reader_start(struct reader *r, int fd, size_t len, int flags)

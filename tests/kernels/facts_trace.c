@@ -15,7 +15,7 @@ static void splice_once(void)
 	pair_new(&p);
 	expect(!pipe(pipe_fd), "pipe");
 	say(p.own, "x");
-	expect(readable(p.app, 1000) && splice(p.app, NULL, pipe_fd[1], NULL, 1, 0) == 1,
+	expect(readable(p.app, SOON) && splice(p.app, NULL, pipe_fd[1], NULL, 1, 0) == 1,
 	       "splice: %s", strerror(errno));
 }
 

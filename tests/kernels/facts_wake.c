@@ -87,7 +87,7 @@ static void epoll_edge_older_than_insertion(void)
 	hear(p.own, "x");
 	expect(!end_drop(p.own_key) && !end_drop(p.app_key), "cannot be deleted");
 	say(p.app, "y");
-	expect(event(ep, 1000) & EPOLLIN, "no event over TCP after deletion");
+	expect(event(ep, SOON) & EPOLLIN, "no event over TCP after deletion");
 	hear(p.own, "y");
 }
 
@@ -102,11 +102,11 @@ static void epoll_edge_tcp_behind(void)
 	expect(event(ep, 0) & EPOLLIN, "no event for the redirected one");
 	end_mode(p.app, p.app_key, p.own_key, FACTS_PASS);
 	say(p.app, "y");
-	expect(event(ep, 1000) & EPOLLIN, "no event for the one by TCP behind it");
+	expect(event(ep, SOON) & EPOLLIN, "no event for the one by TCP behind it");
 	hear(p.own, "x");
 	hear(p.own, "y");
 	say(p.app, "z");
-	expect(event(ep, 1000) & EPOLLIN, "no event for the next");
+	expect(event(ep, SOON) & EPOLLIN, "no event for the next");
 }
 
 struct ping {
@@ -122,7 +122,7 @@ static void *echo(void *arg)
 
 	for (int i = 0; i < g->rounds; i++) {
 		while (recv(g->p.own, &c, 1, 0) != 1)
-			if (!event(ep, 3000))
+			if (!event(ep, SOON))
 				return (void *)1; /* a lost wake-up */
 		if (send(g->p.own, &c, 1, MSG_NOSIGNAL) != 1)
 			return (void *)2;
@@ -140,7 +140,7 @@ static void *ask(void *arg)
 		if (send(g->p.app, &c, 1, MSG_NOSIGNAL) != 1)
 			return (void *)2;
 		while (recv(g->p.app, &c, 1, 0) != 1)
-			if (!event(ep, 3000))
+			if (!event(ep, SOON))
 				return (void *)1;
 	}
 	return NULL;
@@ -186,7 +186,7 @@ static void blocking_gets_bytes(void)
 	reader_start(&r, p.app, sizeof(r.buf), 0);
 	expect(!r.done, "it did not wait");
 	say(p.own, "x");
-	expect(reader_ended(&r, 2000) && r.got == 1, "got %zd", r.got);
+	expect(reader_ended(&r, SOON) && r.got == 1, "got %zd", r.got);
 }
 
 /* What a waiting recv() says when something other than bytes wakes it. */
@@ -295,7 +295,7 @@ static void blocking_timeout(void)
 	set_blocking(p.app);
 	setsockopt(p.app, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	reader_start(&r, p.app, sizeof(r.buf), 0);
-	expect(reader_ended(&r, 2000) && r.got < 0 && r.error == EAGAIN, "got %zd", r.got);
+	expect(reader_ended(&r, SOON) && r.got < 0 && r.error == EAGAIN, "got %zd", r.got);
 }
 
 /* Deleted while somebody sleeps in recv(): will it hear what comes by TCP? */
