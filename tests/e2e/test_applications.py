@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from harness import apps, manifests as m, soak
+from harness import apps, manifests as m, soak, spliced
 from harness.wait import wait_for
 
 FIRST_PORT = 1000
@@ -92,8 +92,9 @@ class Applications:
     def run(self, client, server, address=None, *more):
         runtime, words = CLIENTS[client]
         ip, port = address or (self.vip, PORTS[self.server(server)])
-        r = self.world.client.run([*getattr(self.builder, runtime)(), *words.split(), ip, str(port), *more],
-                                  check=False, timeout=90)
+        argv = [*getattr(self.builder, runtime)(), *words.split(), ip, str(port), *more]
+        with spliced.shown(self.world, f"{client} to {server}"):
+            r = self.world.client.run(argv, check=False, timeout=90)
         assert (r.returncode, r.stdout) == (0, "ok\n"), f"{r.returncode}\n{r.stdout}\n{r.stderr}"
 
     def close(self):
@@ -145,15 +146,28 @@ def test_curl(applications, tmp_path):
 
 # The same exchanges, of a program that uses its sockets in each way that there is.
 
-MODES = ["epoll", "epollet", "etshort", "poll", "block", "uring", "splice", "sendfile", "zerocopy", "peek",
-         "waitall", "lowat", "fionread", "mmsg", "iov", "dup", "info", "tiny"]
+# splice(2) last: from then on the kernel leaves the server's port on TCP.
+MODES = ["epoll", "epollet", "etshort", "poll", "block", "uring", "sendfile", "zerocopy", "peek", "waitall", "lowat",
+         "fionread", "mmsg", "iov", "dup", "info", "tiny", "splice"]
+
+
+def test_urgent_data(applications):
+    """A byte out of band between two requests stays out of the band."""
+    with spliced.shown(applications.world, "urgent data"):
+        done = applications.soak.run(
+            "--seed", "urgent", "--client-mode", "epollet", "--server-mode", "epollet", "--no-faults", "--no-changes",
+            "--kind", 0, "--urgent", 50, "--conns", 16, "--clients", 4, "--max-steps", 12, "--max-body", 10000,
+            seconds=30, copy="soak-urgent")
+    assert done["connections"] == 16 and done["failures"] == 0
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
 @pytest.mark.parametrize("mode", MODES)
 def test_way_to_use_a_socket(applications, mode, side):
     other = "server" if side == "client" else "client"
-    done = applications.soak.run("--seed", mode, f"--{side}-mode", mode, f"--{other}-mode", "epollet", "--no-faults",
-                      "--no-changes", "--conns", 16, "--clients", 4, "--max-steps", 12, "--max-body", 1000000,
-                      seconds=30)
+    with spliced.shown(applications.world, f"{mode} as {side}"):
+        done = applications.soak.run(
+            "--seed", mode, f"--{side}-mode", mode, f"--{other}-mode", "epollet", "--no-faults", "--no-changes",
+            "--urgent", 0, "--conns", 16, "--clients", 4, "--max-steps", 12, "--max-body", 1000000,
+            seconds=30, copy=f"soak-{mode}-{side}")
     assert done["connections"] == 16 and done["failures"] == 0

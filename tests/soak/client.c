@@ -241,7 +241,7 @@ static void change_mode(struct client *c)
 
 	if (!opts.change_modes || !rng_percent(&c->w.io.rng, 6))
 		return;
-	c->l->client_mode = (enum io_mode)rng_below(&c->w.io.rng, IO_N_MODES);
+	c->l->client_mode = plan_mode(&c->w.io.rng);
 	r = io_change(&c->w.io, c->l->client_mode);
 	if (r)
 		failed(c, "change of mode", r);

@@ -254,7 +254,8 @@ static void parse(int argc, char **argv)
 		{"server-netns", 1, NULL, 'N'},	 {"backends", 1, NULL, 'B'},
 		{"vips", 1, NULL, 'V'},		 {"ports", 1, NULL, 'p'},
 		{"backend-ports", 1, NULL, 'P'}, {"deadline", 1, NULL, 'd'},
-		{"sabotage", 1, NULL, 'S'},	 {0},
+		{"sabotage", 1, NULL, 'S'},	 {"without", 1, NULL, 'W'},
+		{"urgent", 1, NULL, 'U'},	 {0},
 	};
 	int c;
 
@@ -292,6 +293,12 @@ static void parse(int argc, char **argv)
 			break;
 		case 'r':
 			opts.server_mode = mode_option(optarg);
+			break;
+		case 'W':
+			opts.without[mode_option(optarg) % IO_N_MODES] = true;
+			break;
+		case 'U':
+			opts.urgent_percent = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'k':
 			opts.kind = (int)strtol(optarg, NULL, 10);
@@ -334,6 +341,7 @@ int main(int argc, char **argv)
 				.seconds = 10,
 				.max_body = 4 << 20,
 				.max_steps = MAX_STEPS,
+				.urgent_percent = 3,
 				.faults = true,
 				.change_modes = true,
 				.client_mode = IO_N_MODES,

@@ -72,7 +72,7 @@ static void plan_step(struct rng *r, struct step *s)
 	s->server_pause_us = pause_us(r);
 	plan_request(r, s);
 	plan_answer(r, s);
-	s->urgent = rng_percent(r, 3);
+	s->urgent = rng_percent(r, opts.urgent_percent);
 }
 
 /* The last step of some connections goes wrong. */
@@ -155,6 +155,18 @@ static void plan_tunnel(struct rng *r, struct tunnel *t)
 	t->cut = rng_below(r, 300000);
 }
 
+enum io_mode plan_mode(struct rng *r)
+{
+	enum io_mode m = IO_EPOLLET; /* what most servers do, and what a kernel can splice */
+
+	while (rng_percent(r, 70) || opts.without[m]) {
+		m = (enum io_mode)rng_below(r, IO_N_MODES);
+		if (!opts.without[m])
+			break;
+	}
+	return m;
+}
+
 void plan_make(struct plan *p, uint64_t id)
 {
 	static const unsigned shares[] = {72, 80, 92, 100};
@@ -166,10 +178,7 @@ void plan_make(struct plan *p, uint64_t id)
 		k++;
 	*p = (struct plan){.id = id, .kind = opts.kind >= 0 ? (enum kind)opts.kind : (enum kind)k};
 	p->v6 = rng_percent(&r, 30);
-	p->client_mode = (enum io_mode)rng_below(&r, IO_N_MODES);
-	/* What a splice takes: sockets that do not block. */
-	if (rng_percent(&r, 30))
-		p->client_mode = IO_EPOLLET;
+	p->client_mode = plan_mode(&r);
 	if (opts.client_mode != IO_N_MODES)
 		p->client_mode = opts.client_mode;
 	if (p->kind == KIND_HTTP || p->kind == KIND_UPGRADE)

@@ -212,7 +212,7 @@ static void change_mode(struct server *s)
 
 	if (!opts.change_modes || !rng_percent(&s->rng, 6))
 		return;
-	s->mode = (enum io_mode)rng_below(&s->rng, IO_N_MODES);
+	s->mode = plan_mode(&s->rng);
 	r = io_change(&s->w.io, s->mode);
 	if (r)
 		complain(live_of(s->p.id), "server", "change of mode: %s", strerror(-r));
@@ -327,9 +327,7 @@ static void take(int fd, unsigned kind)
 	s->w.io.fd = fd;
 	s->kind = kind;
 	s->rng = rng_from(opts.seed, atomic_fetch_add(&n_accepted, 1), 3);
-	s->mode = (enum io_mode)rng_below(&s->rng, IO_N_MODES);
-	if (rng_percent(&s->rng, 30))
-		s->mode = IO_EPOLLET;
+	s->mode = plan_mode(&s->rng);
 	if (opts.server_mode != IO_N_MODES)
 		s->mode = opts.server_mode;
 	pthread_attr_init(&attr);

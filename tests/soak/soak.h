@@ -42,15 +42,16 @@ size_t pattern_at(uint64_t shift, uint64_t offset);
 
 /* ---- ways to use a socket ---- */
 
-#define IO_MODES(X)                                                                         \
-	X(EPOLL, "epoll")                                                                   \
-	X(EPOLLET, "epollet")                                                               \
-	X(ETSHORT, "etshort")                                                               \
-	X(POLL, "poll") X(BLOCK, "block") X(URING, "uring") X(SPLICE, "splice")             \
-		X(SENDFILE, "sendfile") X(ZEROCOPY, "zerocopy") X(PEEK, "peek")             \
-			X(WAITALL, "waitall") X(LOWAT, "lowat") X(FIONREAD, "fionread")     \
-				X(MMSG, "mmsg") X(IOV, "iov") X(DUP, "dup") X(INFO, "info") \
-					X(TINY, "tiny")
+#define IO_MODES(X)                                                                             \
+	X(EPOLL, "epoll")                                                                       \
+	X(EPOLLET, "epollet")                                                                   \
+	X(ETSHORT, "etshort")                                                                   \
+	X(POLL, "poll")                                                                         \
+	X(BLOCK, "block")                                                                       \
+	X(URING, "uring") X(SPLICE, "splice") X(SENDFILE, "sendfile") X(ZEROCOPY, "zerocopy")   \
+		X(PEEK, "peek") X(WAITALL, "waitall") X(LOWAT, "lowat") X(FIONREAD, "fionread") \
+			X(MMSG, "mmsg") X(IOV, "iov") X(DUP, "dup") X(INFO, "info")             \
+				X(TINY, "tiny")
 
 enum io_mode {
 #define X(name, text) IO_##name,
@@ -160,6 +161,8 @@ struct plan {
 };
 
 void plan_make(struct plan *p, uint64_t id);
+/* A way to use a socket, of those that the options leave. */
+enum io_mode plan_mode(struct rng *r);
 /* The stream of a step, up or down. */
 uint64_t plan_shift(uint64_t id, unsigned step, bool down);
 
@@ -177,9 +180,11 @@ struct options {
 	double seconds;
 	uint64_t max_body;
 	unsigned max_steps;
+	unsigned urgent_percent; /* of requests behind a byte of urgent data */
 	bool faults, change_modes;
 	enum io_mode client_mode, server_mode; /* IO_N_MODES: any */
-	int kind;			       /* -1: any */
+	bool without[IO_N_MODES];
+	int kind; /* -1: any */
 	enum sabotage sabotage;
 	const char *server_netns, *backend[2], *vip[2];
 	unsigned port[3], backend_port[3]; /* HTTP, unknown protocol, server first */

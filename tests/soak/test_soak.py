@@ -4,21 +4,24 @@ import shlex
 
 import pytest
 
-from harness import soak
+from harness import soak, spliced
 from harness.wait import scaled, wait_for
 
 
-def test_random_clients_and_servers(world, pytestconfig, seed):
-    """Every byte both ways, every status, end and error is what the model says."""
+@pytest.mark.parametrize("ways", [[], ["--without", "splice"]], ids=["all", "no-splice"])
+def test_random_clients_and_servers(world, pytestconfig, seed, ways):
+    """Every byte both ways, every status, end and error is what the model says. A program that reads by splice(2)
+    is never spliced, so half of the time goes without."""
     world.base()
     s = soak.Soak(world)
     world.start()
     s.wait_routed()
-    seconds = pytestconfig.getoption("--seconds")
+    seconds = pytestconfig.getoption("--seconds") / 2
     options = ["--seed", seed, "--seconds", seconds, "--clients", pytestconfig.getoption("--clients")]
     if pytestconfig.getoption("--only") is not None:
         options += ["--only", pytestconfig.getoption("--only")]
-    done = s.run(*options, *shlex.split(pytestconfig.getoption("--soak-args")), seconds=seconds)
+    with spliced.shown(world, "the random model"):
+        done = s.run(*options, *ways, *shlex.split(pytestconfig.getoption("--soak-args")), seconds=seconds)
     print(done)
     assert done["connections"] > 0
     wait_for(lambda: world.metrics().sum("sluice_connections_active") == 0, what="all connections to be closed")

@@ -2,6 +2,7 @@
 """The soak program (tests/soak) between a client pod and a backend pod."""
 import json
 import os
+import shutil
 import subprocess
 
 from . import manifests as m
@@ -41,13 +42,18 @@ class Soak:
         wait_for(lambda: all(self.world.fetch(service=self.name, family=f, timeout=1).status == 503 for f in (4, 6)),
                  20, what="the soak program's Service to be routed")
 
-    def argv(self, *options):
-        return [program(), "--server-netns", self.backend.netns, "--backends", f"{self.backend.v4},{self.backend.v6}",
+    def argv(self, *options, copy=None):
+        """copy: run a copy of the program under this name, which the kernel has seen do nothing yet."""
+        path = program()
+        if copy:
+            path = os.path.join(self.world.folder, copy)
+            shutil.copy(program(), path)
+        return [path, "--server-netns", self.backend.netns, "--backends", f"{self.backend.v4},{self.backend.v6}",
                 "--vips", ",".join(self.vips), "--ports", "80,81,82", "--backend-ports", "8080,8081,8082",
                 "--deadline", str(20 * SCALE), *map(str, options)]
 
-    def run(self, *options, seconds):
+    def run(self, *options, seconds, copy=None):
         """Its summary. Fails with what the program says, and how to repeat it."""
-        r = self.world.client.run(self.argv(*options), check=False, timeout=seconds + 90)
+        r = self.world.client.run(self.argv(*options, copy=copy), check=False, timeout=seconds + 90)
         assert r.returncode == 0, f"exit {r.returncode}: {' '.join(map(str, options))}\n{r.stdout}{r.stderr[-12000:]}"
         return json.loads(r.stdout)
