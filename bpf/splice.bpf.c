@@ -200,8 +200,10 @@ static __always_inline int on_app(struct sk_msg_md *msg, struct tcp_sock *tp, st
 		hop->app_msgs = 0;
 	credit.msgs = hop->app_msgs;
 	STORE(hop->app_sent, credit.written + credit.redirected + size);
-	/* After shutdown(2) TCP has the right errno. */
-	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT)
+	/* After shutdown(2) TCP has the right errno. After a disconnect, by connect(2) to
+	 * AF_UNSPEC, the socket is in the map still, and may be connected to somebody else. */
+	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) ||
+	    sl_tcp_sent_at(&t) != hop->own_rcvd_at)
 		return SK_PASS;
 	if (!sl_may_redirect(&credit, size)) {
 		hop->app_over++;

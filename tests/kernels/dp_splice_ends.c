@@ -262,6 +262,31 @@ static void test_gone(struct scene *s, struct sl_hops *table)
 	hop_close(&h);
 }
 
+/* connect(2) to AF_UNSPEC leaves the socket in the map; the next connection is none of the hop's.
+ */
+static void test_disconnect(struct scene *s, struct sl_hops *table)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	char got[64];
+	struct hop h;
+	int next;
+
+	test_begin("the app disconnects and connects again");
+	(void)spliced(&h, s, table);
+	check(!connect(h.app, &none, sizeof(none)) && sock_connect(h.app, VIP) == -EINPROGRESS,
+	      "with the same socket");
+	next = sock_accept(s->agent4);
+	/* As many bytes over TCP as before: the sums do not tell the two connections apart. */
+	check(next >= 0 && app_send(&h, "world") && recv_next(next, got, sizeof(got)) == 5,
+	      "the agent hears it");
+	check(app_send(&h, "again") && recv_next(next, got, sizeof(got)) == 5 &&
+		      !h.lease.hop->app_redirected,
+	      "nothing goes to the old connection");
+	check(send(next, "answer", 6, 0) == 6 && app_recv(&h, "answer"), "and it hears the agent");
+	sock_close(&next);
+	hop_close(&h);
+}
+
 /* The agent dies while the app has not read what was redirected to it. */
 static void test_killed(struct scene *s, struct sl_hops *table)
 {
@@ -381,6 +406,7 @@ void test_splice_ends(struct scene *s, struct sl_hops *table)
 	test_half_close(s, table);
 	test_close(s, table);
 	test_gone(s, table);
+	test_disconnect(s, table);
 	test_killed(s, table);
 	test_busy(s, table);
 }
