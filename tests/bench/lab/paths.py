@@ -197,8 +197,8 @@ class Envoy(Program):
 class SluiceAgent:
     """An agent with its own cgroup, folder of manifests and pins; several paths may share it."""
 
-    def __init__(self, bench, name, workers=1):
-        self.bench, self.name, self.workers = bench, name, workers
+    def __init__(self, bench, name, workers=1, build=None):
+        self.bench, self.name, self.workers, self.build = bench, name, workers, build
         self.group = bench.cgroup()
         self.folder = os.path.join(bench.folder, "agents", name)
         self.config = os.path.join(self.folder, "config")
@@ -228,13 +228,14 @@ class SluiceAgent:
         if not self.agent:
             entry = Entry(self.bench.fabric.node.netns, self.group.path)
             self.agent = Agent(entry, os.path.join(self.folder, "agent.log"), self.argv(), env,
-                               [*self.bench.pinned([], "proxy"), *wrapper])
+                               [*self.bench.pinned([], "proxy"), *wrapper],
+                               binary("sluiced", self.build))
 
     def stop(self):
         if self.agent:
             self.agent.stop()
             self.agent = None
-            self.bench.fabric.node.run([binary("sluiced"), "--uninstall", "--bpffs", self.bpffs])
+            self.bench.fabric.node.run([binary("sluiced", self.build), "--uninstall", "--bpffs", self.bpffs])
 
 
 def rules_to(service, prefixes):

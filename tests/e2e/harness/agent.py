@@ -23,12 +23,14 @@ def build_dir():
     return path
 
 
-def binary(name):
+def binary(name, build=None):
+    """build: another build folder than SLUICE_BUILD."""
+    build = build or build_dir()
     for folder in ("", "agent", "agent/core", "tools", "tools/sluicectl", "tests/e2e"):
-        path = os.path.join(build_dir(), folder, name)
+        path = os.path.join(build, folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
-    raise FileNotFoundError(f"no {name} in {build_dir()}")
+    raise FileNotFoundError(f"no {name} in {build}")
 
 
 def sanitized():
