@@ -31,7 +31,7 @@ struct sl_loop {
 	uint64_t sweeps;
 	bool stopped;
 	bool in_round;
-	struct sl_list tasks;
+	struct sl_list early_tasks, tasks;
 	struct sl_list next_tasks; /* for the coming round */
 	struct sl_wheel wheel;
 	struct epoll_event events[EVENTS_A_ROUND];
@@ -47,6 +47,7 @@ int sl_loop_new(struct sl_loop **ret)
 		return -ENOMEM;
 	l->free_slot = NO_SLOT;
 	l->now_ns = sl_clock_now_ns();
+	sl_list_init(&l->early_tasks);
 	sl_list_init(&l->tasks);
 	sl_list_init(&l->next_tasks);
 	sl_wheel_init(&l->wheel, l->now_ns);
@@ -62,7 +63,8 @@ struct sl_loop *sl_loop_free(struct sl_loop *l)
 	if (!l)
 		return NULL;
 	assert(!l->in_round);
-	assert(sl_list_empty(&l->tasks) && sl_list_empty(&l->next_tasks));
+	assert(sl_list_empty(&l->early_tasks) && sl_list_empty(&l->tasks) &&
+	       sl_list_empty(&l->next_tasks));
 	assert(sl_wheel_next_ns(&l->wheel) == UINT64_MAX);
 	for (int i = 0; i < l->n_slots; i++)
 		assert(!l->slots[i].watch);
@@ -76,7 +78,7 @@ static int wait_ms(const struct sl_loop *l, uint64_t max_wait_ns)
 {
 	uint64_t next = sl_wheel_next_ns(&l->wheel), wait_ns = max_wait_ns, ms;
 
-	if (l->stopped || !sl_list_empty(&l->tasks))
+	if (l->stopped || !sl_list_empty(&l->early_tasks) || !sl_list_empty(&l->tasks))
 		return 0;
 	if (next != UINT64_MAX) {
 		uint64_t until = next > l->now_ns ? next - l->now_ns : 0;
@@ -120,11 +122,18 @@ static void run_timers(struct sl_loop *l)
 	}
 }
 
+static struct sl_task *next_task(const struct sl_loop *l)
+{
+	const struct sl_list *first = sl_list_empty(&l->early_tasks) ? &l->tasks : &l->early_tasks;
+
+	return sl_list_empty(first) ? NULL : sl_container_of(first->next, struct sl_task, node);
+}
+
 static void run_tasks(struct sl_loop *l)
 {
-	while (!sl_list_empty(&l->tasks)) {
-		struct sl_task *t = sl_container_of(l->tasks.next, struct sl_task, node);
+	struct sl_task *t;
 
+	while ((t = next_task(l))) {
 		sl_task_cancel(t);
 		t->fn(t);
 	}
@@ -300,6 +309,14 @@ void sl_task_queue(struct sl_loop *l, struct sl_task *t)
 		return;
 	t->loop = l;
 	sl_list_append(&l->tasks, &t->node);
+}
+
+void sl_task_queue_early(struct sl_loop *l, struct sl_task *t)
+{
+	if (t->loop)
+		return;
+	t->loop = l;
+	sl_list_append(&l->early_tasks, &t->node);
 }
 
 void sl_task_queue_next(struct sl_loop *l, struct sl_task *t)

@@ -95,6 +95,8 @@ void sl_timer_cancel(struct sl_timer *t);
 /* Run t->fn once after this round's events; queuing a queued task is a no-op. Tasks queued by tasks
  * run in the same round, so work that goes on for long continues from a timer that is due now. */
 void sl_task_queue(struct sl_loop *l, struct sl_task *t);
+/* The same, ahead of all that sl_task_queue() queued. */
+void sl_task_queue_early(struct sl_loop *l, struct sl_task *t);
 /* The same at the end of the coming round, which does not wait: for work that gives the others a
  * turn. */
 void sl_task_queue_next(struct sl_loop *l, struct sl_task *t);

@@ -362,6 +362,45 @@ Test(loop, tasks_run_once_and_tasks_of_tasks_in_the_same_round)
 	cr_assert_eq(c.n_runs, 0);
 }
 
+struct runner {
+	struct sl_task task;
+	char name;
+	struct runner *next; /* queued early when this one runs */
+};
+static char ran[8];
+
+static void run_runner(struct sl_task *t)
+{
+	struct runner *r = sl_container_of(t, struct runner, task);
+
+	ran[strlen(ran)] = r->name;
+	if (r->next)
+		sl_task_queue_early(loop, &r->next->task);
+}
+
+Test(loop, early_tasks_run_ahead_of_the_others_in_their_order)
+{
+	struct runner runners[6];
+
+	for (int i = 0; i < 6; i++)
+		runners[i] =
+			(struct runner){.task = SL_TASK_INIT(run_runner), .name = (char)('a' + i)};
+	runners[0].next = &runners[4];
+	sl_task_queue(loop, &runners[0].task);
+	sl_task_queue(loop, &runners[1].task);
+	sl_task_queue_early(loop, &runners[2].task);
+	sl_task_queue_early(loop, &runners[3].task);
+	sl_task_queue_early(loop, &runners[1].task); /* it has its place */
+	sl_task_queue_early(loop, &runners[5].task);
+	sl_task_cancel(&runners[5].task);
+	cr_assert_eq(sl_loop_round(loop, UINT64_MAX), 0);
+	cr_assert_str_eq(ran, "cdaeb");
+	/* One that waits for the round keeps it from waiting. */
+	sl_task_queue_early(loop, &runners[5].task);
+	cr_assert_eq(sl_loop_round(loop, UINT64_MAX), 0);
+	cr_assert_str_eq(ran, "cdaebf");
+}
+
 static void run_again(struct sl_task *t)
 {
 	struct job *j = sl_container_of(t, struct job, task);
