@@ -63,6 +63,10 @@ backend b
 """
 
 
+def pattern(n):
+    return (_BLOCK * (n // _PRIME + 1))[:n]
+
+
 class Builder:
     """What has to be compiled, once for the run, when it is first needed."""
 
@@ -107,7 +111,7 @@ class Builder:
         os.makedirs(down, exist_ok=True)
         for n in SIZES:
             with open(os.path.join(down, str(n)), "wb") as f:
-                f.write((_BLOCK * (n // _PRIME + 1))[:n])
+                f.write(pattern(n))
         os.chmod(self.folder, 0o755)
         return self.folder
 
