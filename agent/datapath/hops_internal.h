@@ -14,7 +14,8 @@ struct sl_hops_share {
 	uint32_t *free; /* ring of n_slots */
 	uint64_t *freed_ns;
 	uint32_t first, n_free, first_slot, n_slots;
-} __attribute__((aligned(64)));
+	char apart[64]; /* from what the next worker writes */
+};
 
 struct sl_hops {
 	struct splice_bpf *skel;     /* owns the maps' descriptors */

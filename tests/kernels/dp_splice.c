@@ -187,7 +187,7 @@ static void test_stranger(struct scene *s, struct sl_hops *table)
 {
 	int other = bed_netns_new(), listener, stranger = sock(AF_INET, SOCK_STREAM), got;
 	char from[SL_ADDR_TEXT], to[SL_ADDR_TEXT];
-	uint64_t cookie;
+	uint64_t cookie = 0;
 	struct sl_addr a;
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
@@ -230,7 +230,7 @@ static void test_stranger(struct scene *s, struct sl_hops *table)
 static void test_endpoint(struct scene *s, struct sl_hops *table)
 {
 	int other = bed_netns_beside(&s->bed, "10.50.1.1", "10.50.1.2"), listener;
-	uint64_t cookie;
+	uint64_t cookie = 0;
 	struct hop h;
 
 	test_begin("an endpoint in another network namespace");

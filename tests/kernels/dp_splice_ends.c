@@ -116,7 +116,7 @@ static void test_take_out_in_traffic(struct scene *s, struct sl_hops *table)
 		if (pthread_create(&sender, NULL, send_on, &t))
 			check(false, "a sender");
 		while (!done || heard < __atomic_load_n(&t.sent, __ATOMIC_ACQUIRE)) {
-			ssize_t n = recv_next(h.own, (char *)got, sizeof(got));
+			ssize_t n = recv_next(h.own, got, sizeof(got));
 
 			if (n == -EAGAIN)
 				continue;

@@ -69,7 +69,7 @@ static bool send_text(int fd, const char *text)
 	return send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text);
 }
 
-ssize_t recv_next(int fd, char *buf, size_t n)
+ssize_t recv_next(int fd, void *buf, size_t n)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	ssize_t r;

@@ -28,7 +28,7 @@ bool own_recv(struct hop *h, const char *text); /* exactly this, and then EAGAIN
 bool app_send(struct hop *h, const char *text);
 bool app_recv(struct hop *h, const char *text);
 /* What recv says next, after waiting for it: bytes, 0 or -errno. */
-ssize_t recv_next(int fd, char *buf, size_t n);
+ssize_t recv_next(int fd, void *buf, size_t n);
 
 /* dp_splice_ends.c: how hops end */
 void test_splice_ends(struct scene *s, struct sl_hops *table);
