@@ -10,6 +10,9 @@ static bool protocol_spoken(const struct port_node *port, enum sl_route_kind kin
 	struct sl_str declared = port->port->app_protocol;
 	bool prefixed = declared.len && memchr(declared.ptr, '/', declared.len);
 
+	if (kind >= SL_ROUTE_TLS)
+		return protocol_routable(port->app_protocol,
+					 kind); /* bytes that are not looked at */
 	/* kubernetes.io/ws among others: WebSocket is HTTP/1. */
 	if (prefixed && kind == SL_ROUTE_GRPC)
 		return port->app_protocol == SL_APP_H2C;

@@ -129,6 +129,13 @@ static int describe_conflict(const struct parent_work *p, const struct ports_tex
 			     SL_STR_ARG(p->service));
 }
 
+static const char *const consequences[SL_N_ROUTE_KINDS] = {
+	[SL_ROUTE_GRPC] = "requests get UNAVAILABLE",
+	[SL_ROUTE_HTTP] = "requests get 500",
+	[SL_ROUTE_TLS] = "connections are refused",
+	[SL_ROUTE_TCP] = "connections are refused",
+};
+
 /* *ret_reason: against it, NULL when accepted. */
 static int judge_ports(const struct route_work *rw, const struct parent_work *p,
 		       struct sl_buf *text, const char **ret_reason)
@@ -153,8 +160,7 @@ static int judge_ports(const struct route_work *rw, const struct parent_work *p,
 		return describe_attached(p, &t, text);
 	}
 	*ret_reason = first_reason(rw);
-	r = sl_buf_printf(text, "No rule can be used, so requests get %s: ",
-			  rw->kind == SL_ROUTE_GRPC ? "UNAVAILABLE" : "500");
+	r = sl_buf_printf(text, "No rule can be used, so %s: ", consequences[rw->kind]);
 	return r ? r : describe_rules(text, rw);
 }
 

@@ -13,6 +13,8 @@ enum { TEXT_MAX_BYTES = 1024, WORK_BLOCK_BYTES = 1024 };
 static const enum sl_kind kinds[SL_N_ROUTE_KINDS] = {
 	[SL_ROUTE_GRPC] = SL_KIND_GRPCROUTE,
 	[SL_ROUTE_HTTP] = SL_KIND_HTTPROUTE,
+	[SL_ROUTE_TLS] = SL_KIND_TLSROUTE,
+	[SL_ROUTE_TCP] = SL_KIND_TCPROUTE,
 };
 
 bool route_kind_of(enum sl_kind kind, enum sl_route_kind *ret)

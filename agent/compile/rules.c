@@ -211,14 +211,11 @@ static int match_check(struct sl_compiler *c, struct route_work *rw,
 	return 0;
 }
 
-static int matches_check(struct sl_compiler *c, struct route_work *rw, struct rule_work *rule,
-			 struct sl_str field)
+static int requests_check(struct sl_compiler *c, struct route_work *rw, struct rule_work *rule,
+			  struct sl_str field)
 {
 	const struct sl_route_rule *spec = rule->spec;
 
-	rule->matches = sl_arena_new_n(&rw->arena, struct sl_match, spec->n_matches + 1);
-	if (!rule->matches)
-		return -ENOMEM;
 	for (uint32_t i = 0; i < spec->n_matches && !rule->error; i++) {
 		struct sl_str at;
 		int r = sl_arena_printf(&rw->arena, &at, "%.*s.matches[%u]", SL_STR_ARG(field), i);
@@ -230,6 +227,39 @@ static int matches_check(struct sl_compiler *c, struct route_work *rw, struct ru
 			return r;
 	}
 	return 0;
+}
+
+/* One match for each name of a TLSRoute, and one for all connections of a TCPRoute. */
+static int connections_check(struct route_work *rw, struct rule_work *rule)
+{
+	rule->matches[0].class = SL_MATCH_PREFIX;
+	rule->matches[0].path = SL_STR("");
+	for (uint32_t i = 0; rw->kind == SL_ROUTE_TLS && i < rule->n_matches; i++) {
+		struct sl_str name = rw->route->hostnames[i];
+		bool wildcard = sl_str_starts(name, SL_STR("*."));
+		char *path = sl_arena_alloc(&rw->arena, name.len + 1);
+
+		if (!path)
+			return -ENOMEM;
+		rule->matches[i].class = wildcard ? SL_MATCH_PREFIX : SL_MATCH_EXACT;
+		rule->matches[i].path = (struct sl_str){path, sl_match_name_path(name, path)};
+		rule->matches[i].server_name = name;
+	}
+	return 0;
+}
+
+static int matches_check(struct sl_compiler *c, struct route_work *rw, struct rule_work *rule,
+			 struct sl_str field)
+{
+	bool requests = rw->kind < SL_ROUTE_TLS;
+
+	rule->n_matches = requests		     ? rule->spec->n_matches
+			  : rw->kind == SL_ROUTE_TLS ? rw->route->n_hostnames
+						     : 1;
+	rule->matches = sl_arena_new_n(&rw->arena, struct sl_match, rule->n_matches + 1);
+	if (!rule->matches)
+		return -ENOMEM;
+	return requests ? requests_check(c, rw, rule, field) : connections_check(rw, rule);
 }
 
 /* ---- backends ---- */
@@ -393,7 +423,8 @@ int match_build(struct sl_arena *a, const struct sl_match *from, struct sl_match
 		.class = from->class, .method = from->method, .is_rpc = from->is_rpc};
 	if (sl_arena_str(a, from->path, &ret->path) ||
 	    text_build(a, &from->rpc_service, &ret->rpc_service) ||
-	    text_build(a, &from->rpc_method, &ret->rpc_method))
+	    text_build(a, &from->rpc_method, &ret->rpc_method) ||
+	    sl_arena_str(a, from->server_name, &ret->server_name))
 		return -ENOMEM;
 	ret->path_regex = from->path_regex ? sl_regex_ref(from->path_regex) : NULL;
 	if (values_build(a, from->headers, from->n_headers, &ret->headers, &ret->n_headers))

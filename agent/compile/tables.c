@@ -145,7 +145,7 @@ static uint32_t n_matches(const struct route_work *rw)
 
 	for (uint32_t i = 0; i < rw->route->n_rules; i++) {
 		if (!rw->rules[i].error)
-			n += rw->rules[i].spec->n_matches;
+			n += rw->rules[i].n_matches;
 	}
 	return n;
 }
@@ -158,7 +158,7 @@ static int rule_add(const struct route_work *rw, const struct rule_work *from, s
 	if (r)
 		return r;
 	to->n_rules++;
-	for (uint32_t i = 0; i < from->spec->n_matches && !r; i++) {
+	for (uint32_t i = 0; i < from->n_matches && !r; i++) {
 		struct sl_match *m = &to->matches[to->n_matches++];
 
 		r = match_build(&to->arena, &from->matches[i], m);

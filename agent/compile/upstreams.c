@@ -42,7 +42,18 @@ enum sl_app_protocol app_protocol_from(struct sl_str declared)
  * here. */
 bool protocol_routable(enum sl_app_protocol p, enum sl_route_kind kind)
 {
-	return p != SL_APP_OPAQUE && (p != SL_APP_H2C || kind == SL_ROUTE_GRPC);
+	switch (kind) {
+	case SL_ROUTE_GRPC:
+		return p != SL_APP_OPAQUE;
+	case SL_ROUTE_HTTP:
+		return p != SL_APP_OPAQUE && p != SL_APP_H2C;
+	case SL_ROUTE_TLS:
+		return p != SL_APP_HTTP && p != SL_APP_H2C; /* which are in the clear */
+	case SL_ROUTE_TCP:
+	case SL_N_ROUTE_KINDS:
+		break;
+	}
+	return true;
 }
 
 /* ---- endpoints ---- */

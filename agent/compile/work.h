@@ -133,6 +133,7 @@ struct rule_work {
 	const struct sl_rule_error *error; /* NULL: usable */
 	bool unresolved_filter;	  /* usable, and answers 500: a filter may not be skipped */
 	struct sl_match *matches; /* text borrowed from the route, no rule */
+	uint32_t n_matches;
 	struct backend_work *backends;
 };
 

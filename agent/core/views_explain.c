@@ -5,7 +5,6 @@
 #include "core/views_explain.h"
 #include "http/h1_parse.h"
 #include "http/uri.h"
-#include "snapshot/explain.h"
 
 /* What one answer shows of a long list; the rest is counted. */
 enum { MAX_STEPS = 1000, NAME_BYTES = 640 };
@@ -35,7 +34,7 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct explain *e, const
 	return SL_ADMIN_REFUSED;
 }
 
-static struct sl_str member(const json_t *object, const char *key)
+struct sl_str explain_member(const json_t *object, const char *key)
 {
 	const json_t *j = json_object_get(object, key);
 
@@ -50,6 +49,13 @@ static struct sl_str cut(struct sl_str s, char at, struct sl_str *rest)
 
 	*rest = p ? sl_str_skip(s, n + 1) : SL_STR_NULL;
 	return (struct sl_str){s.ptr, n};
+}
+
+struct sl_str explain_scheme(const struct explain *e)
+{
+	struct sl_str scheme = explain_member(e->request, "scheme");
+
+	return scheme.len ? scheme : SL_STR("http");
 }
 
 /* ---- who asks ---- */
@@ -70,7 +76,7 @@ static bool pod_is_known(const struct sl_snapshot *snap, const struct sl_pod *po
 static int find_source(struct explain *e)
 {
 	const struct sl_control *c = e->control;
-	struct sl_str name, namespace = cut(member(e->request, "source"), '/', &name);
+	struct sl_str name, namespace = cut(explain_member(e->request, "source"), '/', &name);
 	const struct sl_object *o;
 	int r = explain_put_str(e->answer, "namespace", namespace);
 
@@ -129,7 +135,7 @@ static int find_by_name(struct explain *e, struct sl_str text, uint16_t port)
 	} else {
 		namespace = cut(rest, '.', &rest);
 		if (!namespace.len)
-		namespace = cut(member(e->request, "source"), '/', &rest);
+		namespace = cut(explain_member(e->request, "source"), '/', &rest);
 		if (!namespace.len)
 			return refuse(e, "the namespace of Service %.*s is not said",
 				      SL_STR_ARG(name));
@@ -143,7 +149,7 @@ static int find_by_name(struct explain *e, struct sl_str text, uint16_t port)
 
 static int find_service(struct explain *e)
 {
-	struct sl_str text = member(e->request, "service"), port_text, host;
+	struct sl_str text = explain_member(e->request, "service"), port_text, host;
 	uint64_t port = 80;
 
 	if (!text.len)
@@ -196,8 +202,9 @@ static int append_header(struct explain *e, const json_t *pair, bool *has_host, 
 /* The request as a client would send it: read by the parser of the proxy, it means the same. */
 static int write_head(struct explain *e, struct sl_buf *head)
 {
-	struct sl_str method = member(e->request, "method"), target = member(e->request, "target");
-	struct sl_str authority = member(e->request, "authority");
+	struct sl_str method = explain_member(e->request, "method"),
+		      target = explain_member(e->request, "target");
+	struct sl_str authority = explain_member(e->request, "authority");
 	const json_t *pair;
 	bool has_host = false;
 	char host[SL_ADDR_TEXT];
@@ -326,7 +333,7 @@ static json_t *step_json(const struct sl_explain_step *s)
 }
 
 /* The first ones, and the one that takes the request wherever it stands. */
-static int put_steps(struct explain *e, const struct sl_explain *x)
+int explain_put_steps(struct explain *e, const struct sl_explain *x)
 {
 	json_t *rules = json_array();
 	uint32_t n_left_out = 0;
@@ -374,6 +381,8 @@ static const char *why_passed(const struct explain *e)
 		       "connections to it are not steered";
 	if (!f->routed)
 		return "no route is attached to the Service: connections to it are not steered";
+	if (!sl_str_eqc(explain_scheme(e), "http") && e->table && f->app_protocol == SL_APP_UNKNOWN)
+		return "what is not HTTP goes to an endpoint of the Service as it is";
 	if (!e->table)
 		return "the routes are for clients of other namespaces: the bytes go to an "
 		       "endpoint of "
@@ -388,7 +397,7 @@ static int follow_table(struct explain *e)
 	int r = sl_route_table_explain(t, &e->req, e->env.path, &e->arena, &x);
 
 	if (!r)
-		r = put_steps(e, &x);
+		r = explain_put_steps(e, &x);
 	if (r)
 		return r;
 	if (x.rule)
@@ -414,6 +423,8 @@ static int explain(struct explain *e)
 	r = explain_put(e->answer, "table", json_string(name));
 	if (r)
 		return r;
+	if (e->table && e->table->kind >= SL_ROUTE_TLS)
+		return explain_connection(e);
 	passed = why_passed(e);
 	r = read_request(e);
 	/* What is not looked into is not refused either. */

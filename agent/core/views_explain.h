@@ -4,6 +4,7 @@
  * does) share. Private to the two. */
 #include "core/views.h"
 #include "proxy/filter.h"
+#include "snapshot/explain.h"
 
 struct explain {
 	const struct sl_control *control;
@@ -13,7 +14,7 @@ struct explain {
 	struct sl_str namespace; /* of the client; empty: unknown */
 	const struct sl_frontend *frontend;
 	const struct sl_route_table *table; /* NULL: not governed */
-	struct sl_addr address; /* that the client dials */
+	struct sl_addr address;		    /* that the client dials */
 	struct sl_request req;
 	struct sl_filter_env env;
 	char refusal[1024];
@@ -26,5 +27,16 @@ int explain_add(json_t *array, json_t *value);
 /* "result" without more; status 0: none. Of a GRPCRoute also what the client sees of it. */
 int explain_put_result(struct explain *e, const char *kind, unsigned status, const char *reason);
 
+/* Member of the question; ptr NULL when it is not there. */
+struct sl_str explain_member(const json_t *object, const char *key);
+/* "http" (also when nothing is said), "https" or "tcp". */
+struct sl_str explain_scheme(const struct explain *e);
+/* "rules" */
+int explain_put_steps(struct explain *e, const struct sl_explain *x);
+
+/* Where the rules are for connections: "rules" and the rest, for e->table. Returns 0 or -ENOMEM. */
+int explain_connection(struct explain *e);
+/* Writes "rule", "result" and "backends" for the rule that takes the connection. */
+int explain_connection_rule(struct explain *e, const struct sl_rule *rule);
 /* Writes "rule", "result" and "backends" for the rule that takes e->req. Returns 0 or -ENOMEM. */
 int explain_rule(struct explain *e, const struct sl_rule *rule);

@@ -139,9 +139,21 @@ static int fill_backend(struct explain *e, const struct sl_backend *b, json_t *j
 	return r || (up && up->n_ready) ? r : explain_put(j, "status", json_integer(503));
 }
 
+/* Of a rule for connections. */
+static int fill_target(struct explain *e, const struct sl_backend *b, json_t *j)
+{
+	const struct sl_upstream *up = sl_snapshot_upstream(e->control->snap, b->name);
+	bool usable = b->state == SL_BACKEND_OK && up && up->n_ready;
+
+	return usable ? explain_put(j, "addresses", addresses_json(up))
+		      : explain_put(j, "refused", json_true());
+}
+
 static json_t *backend_json(struct explain *e, const struct sl_rule *rule,
 			    const struct sl_backend *b)
 {
+	int (*fill)(struct explain *, const struct sl_backend *, json_t *) =
+		rule->kind >= SL_ROUTE_TLS ? fill_target : fill_backend;
 	const struct sl_upstream *up = sl_snapshot_upstream(e->control->snap, b->name);
 	_cleanup_(sl_view_decrefp) json_t *j = json_pack(
 		"{s:o, s:I, s:f, s:b, s:i, s:i, s:o}", "name", sl_view_str(b->name), "weight",
@@ -150,7 +162,7 @@ static json_t *backend_json(struct explain *e, const struct sl_rule *rule,
 		"ready", up ? (int)up->n_ready : 0, "filters",
 		filters_json(b->filters, b->n_filters));
 
-	if (!j || fill_backend(e, b, j))
+	if (!j || fill(e, b, j))
 		return NULL;
 	return sl_take(j);
 }
@@ -198,5 +210,17 @@ int explain_rule(struct explain *e, const struct sl_rule *rule)
 	if (r == SL_FILTER_ANSWER)
 		return put_redirect(result, &res);
 	r = put_sent(result, &e->req);
+	return r ? r : put_backends(e, rule);
+}
+
+int explain_connection_rule(struct explain *e, const struct sl_rule *rule)
+{
+	int r = put_rule(e, rule);
+
+	if (r)
+		return r;
+	if (!rule->total_weight)
+		return explain_put_result(e, "refused", 0, "all weights of the rule are zero");
+	r = explain_put(e->answer, "result", json_pack("{s:s}", "kind", "connection"));
 	return r ? r : put_backends(e, rule);
 }

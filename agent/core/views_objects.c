@@ -85,6 +85,11 @@ static json_t *rule_json(const struct sl_control *c, const struct sl_route_objec
 	(void)snprintf(name, sizeof(name), "%u", index);
 	for (uint32_t i = 0; i < rule->n_matches; i++)
 		r |= json_array_append_new(matches, match_text(&rule->matches[i], is_rpc));
+	if (route->object.kind == SL_KIND_TCPROUTE)
+		r |= json_array_append_new(matches, json_string("any connection"));
+	for (uint32_t i = 0; route->object.kind == SL_KIND_TLSROUTE && i < route->n_hostnames; i++)
+		r |= json_array_append_new(
+			matches, json_sprintf("name %.*s", SL_STR_ARG(route->hostnames[i])));
 	for (uint32_t i = 0; i < rule->n_filters; i++)
 		r |= json_array_append_new(filters, sl_view_str(rule->filters[i].type_name));
 	for (uint32_t i = 0; i < rule->n_backend_refs; i++) {

@@ -91,6 +91,18 @@ void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_requ
 	observe(f.durations, request->duration_ns);
 }
 
+void sl_metrics_connection(struct sl_metrics_shard *s, const struct sl_metrics_request *connection)
+{
+	const struct sl_str labels[SL_CONNECTION_LABELS] = {
+		[SL_REQUEST_SERVICE] = connection->service,
+		[SL_REQUEST_ROUTE] = connection->route,
+		[SL_REQUEST_RULE] = connection->rule,
+		[SL_REQUEST_BACKEND] = connection->backend,
+	};
+
+	sl_metrics_cell_add(sl_series_values(s->connections, labels), 1);
+}
+
 /* ---- the control thread's side ---- */
 
 static struct sl_metrics_shard *free_shard(struct sl_metrics_shard *s)
@@ -99,6 +111,7 @@ static struct sl_metrics_shard *free_shard(struct sl_metrics_shard *s)
 		return NULL;
 	sl_series_table_free(s->requests);
 	sl_series_table_free(s->durations);
+	sl_series_table_free(s->connections);
 	free(s);
 	return NULL;
 }
@@ -114,6 +127,8 @@ static int new_shard(uint32_t max_series, struct sl_metrics_shard **ret)
 	if (!r)
 		r = sl_series_table_new(SL_DURATION_LABELS, SL_DURATION_VALUES, max_series,
 					&s->durations);
+	if (!r)
+		r = sl_series_table_new(SL_CONNECTION_LABELS, 1, max_series, &s->connections);
 	if (r) {
 		free_shard(s);
 		return r;
@@ -194,20 +209,26 @@ uint64_t sl_metrics_gauge(const struct sl_metrics *m, enum sl_gauge g)
 	return SL_METRICS_SUM(m, gauges, g);
 }
 
+static uint64_t sum_of_route(const struct sl_series_table *t, struct sl_str route)
+{
+	uint32_t n = sl_series_count(t);
+	uint64_t total = 0;
+
+	for (uint32_t k = 0; k < n; k++) {
+		const struct sl_series *s = sl_series_at(t, k);
+
+		if (sl_str_eq(sl_series_label(s->key, SL_REQUEST_ROUTE), route))
+			total += __atomic_load_n(s->values, __ATOMIC_RELAXED);
+	}
+	return total;
+}
+
 uint64_t sl_metrics_route_requests(const struct sl_metrics *m, struct sl_str route)
 {
 	uint64_t total = 0;
 
-	for (uint32_t i = 0; i < m->n_shards; i++) {
-		const struct sl_series_table *t = m->shards[i]->requests;
-		uint32_t n = sl_series_count(t);
-
-		for (uint32_t k = 0; k < n; k++) {
-			const struct sl_series *s = sl_series_at(t, k);
-
-			if (sl_str_eq(sl_series_label(s->key, SL_REQUEST_ROUTE), route))
-				total += __atomic_load_n(s->values, __ATOMIC_RELAXED);
-		}
-	}
+	for (uint32_t i = 0; i < m->n_shards; i++)
+		total += sum_of_route(m->shards[i]->requests, route) +
+			 sum_of_route(m->shards[i]->connections, route);
 	return total;
 }

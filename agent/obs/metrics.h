@@ -73,8 +73,9 @@ struct sl_metrics_shard {
 	uint64_t ends[SL_END_MAX];
 	uint64_t limits[SL_LIMIT_MAX];
 	struct sl_histogram_cells histograms[SL_HISTOGRAM_MAX];
-	struct sl_series_table *requests;  /* service, route, rule, backend, code */
-	struct sl_series_table *durations; /* service, route */
+	struct sl_series_table *requests;    /* service, route, rule, backend, code */
+	struct sl_series_table *durations;   /* service, route */
+	struct sl_series_table *connections; /* service, route, rule, backend */
 };
 
 static inline void sl_metrics_cell_add(uint64_t *cell, uint64_t n)
@@ -154,6 +155,10 @@ struct sl_metrics_request {
  * meets a label set for the first time, up to the limit; strings are copied. */
 void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_request *request);
 
+/* One connection that a rule of a TLSRoute or TCPRoute took: sluice_route_connections_total. code
+ * and duration_ns are not looked at. */
+void sl_metrics_connection(struct sl_metrics_shard *s, const struct sl_metrics_request *connection);
+
 struct sl_metrics;
 
 struct sl_metrics_opts {
@@ -170,7 +175,7 @@ struct sl_metrics_shard *sl_metrics_shard(struct sl_metrics *m, uint32_t worker)
 /* Sums over all shards, for status output. */
 uint64_t sl_metrics_counter(const struct sl_metrics *m, enum sl_counter c);
 uint64_t sl_metrics_gauge(const struct sl_metrics *m, enum sl_gauge g);
-/* Requests of a route so far. */
+/* Requests, or connections, of a route so far. */
 uint64_t sl_metrics_route_requests(const struct sl_metrics *m, struct sl_str route);
 
 /* ---- values that are kept elsewhere ---- */

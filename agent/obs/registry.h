@@ -14,6 +14,7 @@ enum {
 	SL_REQUEST_LABELS,
 	/* a prefix of them labels the durations */
 	SL_DURATION_LABELS = SL_REQUEST_ROUTE + 1,
+	SL_CONNECTION_LABELS = SL_REQUEST_BACKEND + 1,
 	SL_DURATION_VALUES = sizeof(struct sl_histogram_cells) / sizeof(uint64_t),
 };
 _Static_assert((int)SL_REQUEST_LABELS <= (int)SL_SERIES_MAX_LABELS, "series hold all labels");

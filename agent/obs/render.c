@@ -250,7 +250,7 @@ static void render_series(struct sl_metrics_out *o, const struct merged *d, uint
 
 	for (uint32_t i = 0; i < n_labels; i++)
 		labels[i] = (struct sl_metric_label){label_names[i], sl_series_label(d->key, i)};
-	if (n_labels == SL_REQUEST_LABELS)
+	if (n_labels >= SL_CONNECTION_LABELS)
 		sl_metrics_out_u64(o, labels, n_labels, d->values[0]);
 	else
 		sl_emit_histogram(o, labels, n_labels,
@@ -286,6 +286,24 @@ static void render_requests(struct sl_metrics_out *o, const struct sl_metrics *m
 	deinit_merge(&durations);
 }
 
+static void render_connections(struct sl_metrics_out *o, const struct sl_metrics *m)
+{
+	struct merge connections = {.n_labels = SL_CONNECTION_LABELS, .n_values = 1};
+	struct merged **list;
+	int r = merge_shards(&connections, m, offsetof(struct sl_metrics_shard, connections),
+			     &list);
+
+	if (!r)
+		sl_metrics_out_family(o, "sluice_route_connections_total",
+				      "Connections taken by rules of TLSRoutes and TCPRoutes.",
+				      SL_METRIC_COUNTER);
+	for (; !r && *list; list++)
+		render_series(o, *list, connections.n_labels);
+	if (!o->error)
+		o->error = r;
+	deinit_merge(&connections);
+}
+
 int sl_metrics_render(struct sl_metrics *m, struct sl_buf *out)
 {
 	struct sl_metrics_out o = {.buf = out};
@@ -299,6 +317,7 @@ int sl_metrics_render(struct sl_metrics *m, struct sl_buf *out)
 	render_limits(&o, m);
 	render_histograms(&o, m);
 	render_requests(&o, m);
+	render_connections(&o, m);
 	for (size_t i = 0; i < m->n_sources && !o.error; i++)
 		m->sources[i].fn(&o, m->sources[i].arg);
 	return o.error;

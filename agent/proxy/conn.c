@@ -142,6 +142,7 @@ void sl_conn_reap(struct sl_conn *c)
 	if (c->stream)
 		sl_stream_end(sl_take(c->stream));
 	sl_list_remove(&c->node);
+	free(c->taken_rule);
 	free(c);
 }
 

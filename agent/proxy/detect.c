@@ -26,7 +26,8 @@ void sl_detect_learn(struct sl_conn *c, const struct sl_frontend *frontend)
 	uint64_t now = sl_loop_now(p->loop), until = now + SILENT_FOR_NS;
 	struct silent *s;
 
-	if (!frontend || frontend->app_protocol != SL_APP_UNKNOWN || now < c->learn_next_ns)
+	/* Nobody asks where HTTP is declared. */
+	if (!frontend || frontend->app_protocol == SL_APP_HTTP || now < c->learn_next_ns)
 		return;
 	c->learn_next_ns = now + LEARN_EVERY_NS;
 	s = sl_map_get(&p->silent, frontend->key);
@@ -117,29 +118,36 @@ static void dial(struct sl_conn *c)
 	}
 }
 
-bool sl_conn_detect(struct sl_conn *c)
+/* Too little came yet to tell. What began is given up in time; as long as nothing came the server
+ * may be the one who speaks first. */
+static bool wait_for_more(struct sl_conn *c)
 {
-	enum sl_app_protocol declared;
-	ssize_t n;
-
-	sl_conn_resolve(c);
-	if (!c->frontend) {
-		sl_conn_kill(c, SL_END_NO_BACKEND);
+	if (sl_buf_len(&c->sock.in) && !c->head_begun) {
+		c->head_begun = true;
+		sl_timer_arm(c->proxy->loop, &c->timer,
+			     sl_loop_now(c->proxy->loop) + c->proxy->opts.header_timeout_ns);
+	}
+	if (c->up)
+		return server_spoke(c) ? become_tunnel(c) : false;
+	if (!c->looked) {
+		/* Most clients send right behind connect(2): one look at the socket is cheaper than
+		 * a connection that nobody needs. */
+		c->looked = true;
+		sl_task_queue_next(c->proxy->loop, &c->task);
 		return false;
 	}
-	declared = c->frontend->app_protocol;
-	/* A client that no rule governs gets what it would get without a mesh: bytes. */
-	if (!c->table || declared == SL_APP_OPAQUE)
-		return become_tunnel(c);
+	if (!known_silent(c))
+		dial(c);
+	return false;
+}
+
+static bool detect_http(struct sl_conn *c)
+{
+	enum sl_app_protocol declared = c->frontend->app_protocol;
+
 	/* Who attaches a GRPCRoute says that HTTP is spoken. */
 	if (c->table->kind == SL_ROUTE_GRPC)
 		declared = SL_APP_HTTP;
-
-	n = sl_sock_fill(&c->sock, SL_SOCK_READ_BYTES);
-	if (n == -ENOMEM || c->sock.error) {
-		sl_conn_kill(c, n < 0 ? SL_END_INTERNAL : SL_END_CLIENT_CLOSED);
-		return false;
-	}
 	switch (sl_h1_guess(sl_buf_ptr(&c->sock.in), sl_buf_len(&c->sock.in))) {
 	case SL_H1_GUESS_HTTP1:
 		return become_http(c);
@@ -167,21 +175,45 @@ bool sl_conn_detect(struct sl_conn *c)
 		sl_conn_finish(c);
 		return true;
 	}
-	if (sl_buf_len(&c->sock.in) && !c->head_begun) {
-		c->head_begun = true;
-		sl_timer_arm(c->proxy->loop, &c->timer,
-			     sl_loop_now(c->proxy->loop) + c->proxy->opts.header_timeout_ns);
+	return wait_for_more(c);
+}
+
+static bool detect_tls(struct sl_conn *c)
+{
+	switch (sl_detect_tls(c)) {
+	case SL_DETECT_DONE:
+		return true;
+	case SL_DETECT_OTHER:
+		return become_tunnel(c);
+	case SL_DETECT_WAIT:
+		return false;
+	case SL_DETECT_MORE:
+		break;
 	}
-	if (c->up)
-		return server_spoke(c) ? become_tunnel(c) : false;
-	if (!c->looked) {
-		/* Most clients send right behind connect(2): one look at the socket is cheaper than
-		 * a connection that nobody needs. */
-		c->looked = true;
-		sl_task_queue_next(c->proxy->loop, &c->task);
+	return wait_for_more(c);
+}
+
+bool sl_conn_detect(struct sl_conn *c)
+{
+	ssize_t n;
+
+	sl_conn_resolve(c);
+	if (!c->frontend) {
+		sl_conn_kill(c, SL_END_NO_BACKEND);
 		return false;
 	}
-	if (!known_silent(c))
-		dial(c);
-	return false;
+	/* A client that no rule governs gets what it would get without a mesh: bytes. */
+	if (!c->table)
+		return become_tunnel(c);
+	if (c->table->kind == SL_ROUTE_TCP) {
+		sl_tunnel_route(c, sl_route_table_first(c->table));
+		return true;
+	}
+	n = sl_sock_fill(&c->sock,
+			 c->table->kind == SL_ROUTE_TLS ? SL_SOCK_HIGH_BYTES : SL_SOCK_READ_BYTES);
+	if (n == -ENOMEM || c->sock.error) {
+		sl_conn_kill(c, n < 0 ? SL_END_INTERNAL : SL_END_CLIENT_CLOSED);
+		return false;
+	}
+	return c->table->kind == SL_ROUTE_TLS ? detect_tls(c) : detect_http(c);
 }

@@ -53,7 +53,7 @@ static void fill(struct sl_proxy_conn *r, struct sl_conn *c, uint64_t now)
 		.pod = c->client.name,
 		.service = c->frontend ? c->frontend->key : SL_STR_NULL,
 		.state = state_name(c),
-		.protocol = c->state == SL_CONN_TUNNEL	? "tcp"
+		.protocol = c->state == SL_CONN_TUNNEL	? sl_tunnel_protocol(c).ptr
 			    : c->state == SL_CONN_HTTP1 ? "HTTP/1.1"
 							: "",
 		.n_requests = c->n_requests,
@@ -62,6 +62,10 @@ static void fill(struct sl_proxy_conn *r, struct sl_conn *c, uint64_t now)
 	};
 	if (s)
 		fill_stream(r, s, now);
+	if (c->rule) {
+		r->route = c->rule->route;
+		r->rule = c->rule->name;
+	}
 	if (c->up)
 		r->endpoint = &c->up->pooled.endpoint;
 }

@@ -143,6 +143,11 @@ static struct sl_handed conn_record(const struct sl_conn *c)
 	}
 	if (c->tunnel_of)
 		h.request = request_record(c->tunnel_of);
+	if (c->rule) {
+		h.request.route = c->rule->route;
+		h.request.rule = c->rule->name;
+		h.request.backend = c->backend->name;
+	}
 	return h;
 }
 
@@ -421,6 +426,34 @@ static int restore_request(struct sl_conn *c, const struct sl_handed_request *h)
 	return r;
 }
 
+/* The same of a tunnel that a TLSRoute or TCPRoute made: its names, for log and people. */
+static int restore_rule(struct sl_conn *c, const struct sl_handed_request *h)
+{
+	struct sl_taken_rule *t =
+		sl_calloc(1, sizeof(*t) + h->route.len + h->rule.len + h->backend.len);
+	const struct sl_str from[] = {h->route, h->rule, h->backend};
+	struct sl_str to[3];
+	char *p;
+
+	if (!t)
+		return -ENOMEM;
+	p = t->text;
+	for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++) {
+		if (from[i].len)
+			memcpy(p, from[i].ptr, from[i].len);
+		to[i] = (struct sl_str){p, from[i].len};
+		p += from[i].len;
+	}
+	t->rule.route = to[0];
+	t->rule.name = to[1];
+	t->backend.name = to[2];
+	t->rule.kind = sl_str_starts(h->route, SL_STR("TLSRoute/")) ? SL_ROUTE_TLS : SL_ROUTE_TCP;
+	c->taken_rule = t;
+	c->rule = &t->rule;
+	c->backend = &t->backend;
+	return 0;
+}
+
 static int restore_tunnel(struct sl_conn *c, const struct sl_handed *h, int *up_fd)
 {
 	struct sl_proxy *p = c->proxy;
@@ -440,6 +473,8 @@ static int restore_tunnel(struct sl_conn *c, const struct sl_handed *h, int *up_
 		r = restore_request(c, &h->request);
 	else
 		c->tunnel_config = sl_config_ref(p->config);
+	if (!r && !h->request.version && h->request.route.len)
+		r = restore_rule(c, &h->request);
 	return r ? r : restore_sock(&c->up->sock, &h->up);
 }
 

@@ -62,7 +62,7 @@ struct sl_handed {
 	struct sl_addr endpoint;
 	/* TUNNEL */
 	uint64_t tunnel_up_bytes, tunnel_down_bytes;
-	struct sl_handed_request request;
+	struct sl_handed_request request; /* version 0: no request, names of a route at the most */
 	/* POOLED */
 	bool served; /* an exchange */
 };

@@ -105,7 +105,7 @@ struct sl_proxy_conn {
 	struct sl_str service;		  /* "namespace/name:port"; may be empty */
 	const char *state;    /* detect idle reading connecting waiting responding answering done
 				 tunnel closing */
-	const char *protocol; /* "HTTP/1.1", "HTTP/1.0", "tcp"; "" while it is not known */
+	const char *protocol; /* "HTTP/1.1", "HTTP/1.0", "tcp", "tls"; "" while it is not known */
 	uint32_t n_requests;  /* so far */
 	uint64_t n_received, n_sent; /* bytes, from and to the client */
 	/* Of the request under way, or the one that began the tunnel; all empty when there is none.

@@ -303,6 +303,13 @@ enum sl_conn_state {
 	SL_CONN_LENT, /* to the process that takes over, until that says that it has it */
 };
 
+/* Names of a rule that another process chose. */
+struct sl_taken_rule {
+	struct sl_rule rule;
+	struct sl_backend backend;
+	char text[];
+};
+
 struct sl_conn {
 	struct sl_list node; /* of its source, or in proxy->dead */
 	struct sl_proxy *proxy;
@@ -322,11 +329,15 @@ struct sl_conn {
 	struct sl_upconn *up;	     /* DETECT: dialled in case the server speaks first; TUNNEL */
 	struct sl_stream *stream;    /* HTTP1: NULL between requests */
 	struct sl_stream *tunnel_of; /* TUNNEL that an upgrade began: for the log */
-	struct sl_config *tunnel_config; /* any other TUNNEL: keeps frontend and client */
+	struct sl_config *tunnel_config;  /* any other TUNNEL: keeps frontend, client and rule */
+	struct sl_taken_rule *taken_rule; /* what rule and backend are of; NULL: a snapshot's */
+	const struct sl_rule *rule;	  /* TUNNEL: of a TLSRoute or TCPRoute; NULL: not routed */
+	const struct sl_backend *backend;
 	struct sl_h1_scan scan;
 	uint32_t n_requests;
-	bool head_begun; /* bytes of the next head came: the header timeout runs */
-	bool looked;	 /* DETECT: gave the client one round to speak */
+	size_t hello_need; /* DETECT: bytes that the ClientHello has at least; 0: not known */
+	bool head_begun;   /* bytes of the next head came: the header timeout runs */
+	bool looked;	   /* DETECT: gave the client one round to speak */
 	bool timed_out;
 	bool close_after; /* no further request */
 	bool parted;	  /* the client has said that it sends nothing more, and has not */
@@ -370,6 +381,15 @@ bool sl_conn_detect(struct sl_conn *c);
 void sl_detect_learn(struct sl_conn *c, const struct sl_frontend *frontend);
 void sl_detect_forget(struct sl_proxy *p);
 
+/* detect_tls.c: a connection to a port with TLSRoutes. */
+enum sl_detected {
+	SL_DETECT_DONE,	 /* the conn is something else now */
+	SL_DETECT_OTHER, /* no TLS: to the Service itself, as it is */
+	SL_DETECT_MORE,	 /* nothing came yet */
+	SL_DETECT_WAIT,	 /* TLS, not all of the message yet */
+};
+enum sl_detected sl_detect_tls(struct sl_conn *c);
+
 /* down_h1.c: state HTTP1. */
 bool sl_down_h1_step(struct sl_conn *c);
 
@@ -388,7 +408,15 @@ void sl_upconn_on_event(struct sl_watch *w, uint32_t events);
 void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up);
 /* To an endpoint of the Service that the client dialled. */
 void sl_tunnel_open(struct sl_conn *c);
+/* To an endpoint of one of the rule's backends. NULL, or a backend that cannot be used: refused. */
+void sl_tunnel_route(struct sl_conn *c, const struct sl_rule *rule);
+/* Ends before it began, and is counted and logged: with a reset, or the client gets what is queued
+ * for it and then the end. */
+void sl_tunnel_refuse(struct sl_conn *c, enum sl_end_reason reason);
+void sl_tunnel_decline(struct sl_conn *c, enum sl_end_reason reason);
 bool sl_tunnel_step(struct sl_conn *c);
+/* "tcp", or "tls" when a TLSRoute's name was read. */
+struct sl_str sl_tunnel_protocol(const struct sl_conn *c);
 /* Log and count; the connections are closed by the caller. */
 void sl_tunnel_end(struct sl_conn *c, enum sl_end_reason reason);
 

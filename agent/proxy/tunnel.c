@@ -34,12 +34,19 @@ void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up)
 	start_clock(c);
 }
 
-/* A connection to an endpoint of the Service itself, not to the one that was tried last. */
+/* Where it goes: to the rule's backend, or to the Service itself. NULL: nowhere. */
+static struct sl_str upstream_of(const struct sl_conn *c)
+{
+	if (c->backend)
+		return c->backend->name;
+	return c->rule || !c->frontend ? SL_STR_NULL : c->frontend->key;
+}
+
+/* A connection to another endpoint than the one that was tried last. */
 static int dial(struct sl_conn *c, struct sl_upconn **ret)
 {
 	struct sl_proxy *p = c->proxy;
-	const struct sl_upstream *upstream =
-		sl_snapshot_upstream(p->config->snap, c->frontend->key);
+	const struct sl_upstream *upstream = sl_snapshot_upstream(p->config->snap, upstream_of(c));
 	int r = -ENOENT;
 
 	while (c->n_dials < MAX_TRIES) {
@@ -75,6 +82,47 @@ void sl_tunnel_open(struct sl_conn *c)
 		return;
 	}
 	sl_tunnel_begin(c, up);
+}
+
+static void count_route(const struct sl_conn *c)
+{
+	const struct sl_metrics_request labels = {
+		.service = c->frontend->key,
+		.route = c->rule->route,
+		.rule = c->rule->name,
+		.backend = c->backend ? c->backend->name : SL_STR(""),
+	};
+
+	sl_metrics_connection(c->proxy->metrics, &labels);
+}
+
+void sl_tunnel_route(struct sl_conn *c, const struct sl_rule *rule)
+{
+	/* State was sized for the newest snapshot, which the rule was found in a moment ago. */
+	int i = rule && rule->total_weight ? sl_wrr_pick(&c->proxy->wrr, rule) : -1;
+
+	c->rule = rule;
+	c->backend = i < 0 ? NULL : &rule->backends[i];
+	if (rule)
+		count_route(c);
+	if (c->backend && c->backend->state == SL_BACKEND_OK) {
+		sl_tunnel_open(c);
+		return;
+	}
+	sl_tunnel_refuse(c, SL_END_NO_BACKEND);
+}
+
+void sl_tunnel_refuse(struct sl_conn *c, enum sl_end_reason reason)
+{
+	become_tunnel(c);
+	sl_conn_kill(c, reason);
+}
+
+void sl_tunnel_decline(struct sl_conn *c, enum sl_end_reason reason)
+{
+	become_tunnel(c);
+	sl_tunnel_end(c, reason);
+	sl_conn_finish(c);
 }
 
 /* Nothing was sent to the endpoint yet: another will do as well. */
@@ -175,6 +223,11 @@ bool sl_tunnel_step(struct sl_conn *c)
 	return progress;
 }
 
+struct sl_str sl_tunnel_protocol(const struct sl_conn *c)
+{
+	return c->rule && c->rule->kind == SL_ROUTE_TLS ? SL_STR("tls") : SL_STR("tcp");
+}
+
 static void write_log(const struct sl_conn *c, enum sl_end_reason reason, uint64_t now)
 {
 	char client[SL_ADDR_TEXT], endpoint[SL_ADDR_TEXT];
@@ -184,8 +237,10 @@ static void write_log(const struct sl_conn *c, enum sl_end_reason reason, uint64
 		.source_pod = c->client.name,
 		.client = sl_str_from(sl_addr_format(&c->peer, client)),
 		.service = c->frontend ? c->frontend->key : SL_STR_NULL,
-		.protocol = SL_STR("tcp"),
-		.backend = c->frontend ? c->frontend->key : SL_STR_NULL,
+		.protocol = sl_tunnel_protocol(c),
+		.route = c->rule ? c->rule->route : SL_STR_NULL,
+		.rule = c->rule ? c->rule->name : SL_STR_NULL,
+		.backend = upstream_of(c),
 		.request_bytes = c->tunnel_up_bytes,
 		.response_bytes = c->tunnel_down_bytes,
 		.duration_ns = now - c->accepted_ns,

@@ -33,6 +33,13 @@ static const struct kind_form forms[] = {
 	 &sl_text_subdomain,
 	 sl_decode_httproute},
 	{GATEWAY_GROUP, {"v1"}, SL_KIND_GRPCROUTE, false, &sl_text_subdomain, sl_decode_grpcroute},
+	{GATEWAY_GROUP, {"v1"}, SL_KIND_TLSROUTE, false, &sl_text_subdomain, sl_decode_tlsroute},
+	{GATEWAY_GROUP,
+	 {"v1", "v1alpha2"},
+	 SL_KIND_TCPROUTE,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_tcproute},
 };
 
 /* What apiVersion and kind say, borrowed from the JSON tree. */

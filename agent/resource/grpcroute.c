@@ -81,6 +81,6 @@ void sl_decode_grpcroute(const struct sl_cursor *root)
 	if (!sl_cursor_is_object(&spec, spec_fields))
 		return;
 	sl_decode_parents(&spec, route);
-	sl_decode_hostnames(&spec, route);
+	sl_decode_hostnames(&spec, SL_MAX_HOSTNAMES, route);
 	sl_decode_rules(&spec, route, decode_rule); /* may be absent: then there are none */
 }

@@ -141,7 +141,7 @@ void sl_decode_httproute(const struct sl_cursor *root)
 	if (!sl_cursor_is_object(&spec, spec_fields))
 		return;
 	sl_decode_parents(&spec, route);
-	sl_decode_hostnames(&spec, route);
+	sl_decode_hostnames(&spec, SL_MAX_HOSTNAMES, route);
 	rules = sl_cursor_member(&spec, "rules");
 	if (!rules.node)
 		decode_only_rule(&rules, route);

@@ -12,6 +12,8 @@ void sl_decode_endpointslice(const struct sl_cursor *root);
 void sl_decode_pod(const struct sl_cursor *root);
 void sl_decode_httproute(const struct sl_cursor *root);
 void sl_decode_grpcroute(const struct sl_cursor *root);
+void sl_decode_tlsroute(const struct sl_cursor *root);
+void sl_decode_tcproute(const struct sl_cursor *root);
 
 /* metadata into dec->object->meta. name_type: what the kind allows. Returns whether namespace and
  * name are known and valid, so that the object can be told from others. */
@@ -23,13 +25,15 @@ void sl_decode_protocol(const struct sl_cursor *port, enum sl_protocol *ret);
 
 /* ---- routes ---- */
 
+enum { SL_MAX_HOSTNAMES = 16, SL_MAX_SNI_HOSTNAMES = 1024 };
+
 void sl_decode_parents(const struct sl_cursor *spec, struct sl_route_object *route);
-void sl_decode_hostnames(const struct sl_cursor *spec, struct sl_route_object *route);
+void sl_decode_hostnames(const struct sl_cursor *spec, size_t max, struct sl_route_object *route);
 /* spec.rules when it is there: decode reads one whose name and line are set; what it reports is
  * that rule's. */
 void sl_decode_rules(const struct sl_cursor *spec, struct sl_route_object *route,
 		     void (*decode)(const struct sl_cursor *at, struct sl_route_rule *rule));
-/* rules[].backendRefs, with their filters. */
+/* rules[].backendRefs, with the filters that an HTTPRoute's and a GRPCRoute's have. */
 void sl_decode_backends(const struct sl_cursor *rule_at, struct sl_route_rule *rule);
 /* An error when the field is there: a rule that quietly lost a policy would not do what its author
  * believes. */

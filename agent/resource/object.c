@@ -15,6 +15,8 @@ static const struct {
 	[SL_KIND_POD] = {"Pod", sizeof(struct sl_pod)},
 	[SL_KIND_HTTPROUTE] = {"HTTPRoute", sizeof(struct sl_route_object)},
 	[SL_KIND_GRPCROUTE] = {"GRPCRoute", sizeof(struct sl_route_object)},
+	[SL_KIND_TLSROUTE] = {"TLSRoute", sizeof(struct sl_route_object)},
+	[SL_KIND_TCPROUTE] = {"TCPRoute", sizeof(struct sl_route_object)},
 };
 
 const char *sl_kind_name(enum sl_kind kind)
@@ -25,7 +27,8 @@ const char *sl_kind_name(enum sl_kind kind)
 
 bool sl_kind_is_route(enum sl_kind kind)
 {
-	return kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
+	return kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE || kind == SL_KIND_TLSROUTE ||
+	       kind == SL_KIND_TCPROUTE;
 }
 
 int sl_object_new(enum sl_kind kind, struct sl_object **ret)

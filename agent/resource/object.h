@@ -19,6 +19,8 @@ enum sl_kind {
 	SL_KIND_POD,
 	SL_KIND_HTTPROUTE,
 	SL_KIND_GRPCROUTE,
+	SL_KIND_TLSROUTE,
+	SL_KIND_TCPROUTE,
 	SL_N_KINDS,
 };
 const char *sl_kind_name(enum sl_kind kind);
@@ -218,8 +220,10 @@ struct sl_backend_ref {
 #define SL_DURATION_UNSET UINT64_MAX
 
 struct sl_route_rule {
-	struct sl_str name;		/* empty: none */
-	struct sl_route_match *matches; /* at least one: the default, all requests, is written in */
+	struct sl_str name; /* empty: none */
+	/* HTTPRoute, GRPCRoute: at least one: the default, all requests, is written in. Others:
+	 * none. */
+	struct sl_route_match *matches;
 	uint32_t n_matches;
 	struct sl_filter_spec *filters;
 	uint32_t n_filters;
@@ -236,13 +240,14 @@ struct sl_route_rule {
 	uint32_t line;
 };
 
-/* HTTPRoute and GRPCRoute: object.kind tells. */
+/* A route of any kind: object.kind tells. */
 struct sl_route_object {
 	struct sl_object object;
 	struct sl_parent_ref *parent_refs;
 	uint32_t n_parent_refs;
-	struct sl_str *hostnames; /* no meaning in a mesh; kept for display */
+	struct sl_str
+		*hostnames; /* TLSRoute: of SNI; others: no meaning in a mesh, kept for display */
 	uint32_t n_hostnames;
-	struct sl_route_rule *rules; /* HTTPRoute: at least one */
+	struct sl_route_rule *rules; /* HTTPRoute: at least one; TLSRoute, TCPRoute: one */
 	uint32_t n_rules;
 };

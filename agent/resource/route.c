@@ -4,7 +4,6 @@
 
 enum {
 	MAX_PARENT_REFS = 32,
-	MAX_HOSTNAMES = 16,
 	MAX_RULES = 16,
 	MAX_TOTAL_MATCHES = 128,
 	MAX_BACKEND_REFS = 16,
@@ -15,6 +14,8 @@ static const char *const parent_fields[] = {"group",	   "kind", "namespace", "na
 					    "sectionName", "port", NULL};
 static const char *const backend_fields[] = {"group", "kind",	"namespace", "name",
 					     "port",  "weight", "filters",   NULL};
+static const char *const plain_backend_fields[] = {"group", "kind",   "namespace", "name",
+						   "port",  "weight", NULL};
 
 /* ---- parentRefs, hostnames ---- */
 
@@ -79,12 +80,12 @@ void sl_decode_parents(const struct sl_cursor *spec, struct sl_route_object *rou
 	}
 }
 
-void sl_decode_hostnames(const struct sl_cursor *spec, struct sl_route_object *route)
+void sl_decode_hostnames(const struct sl_cursor *spec, size_t max, struct sl_route_object *route)
 {
 	struct sl_cursor array;
 	size_t n;
 
-	if (!sl_read_array(spec, "hostnames", MAX_HOSTNAMES, &array, &n))
+	if (!sl_read_array(spec, "hostnames", max, &array, &n))
 		return;
 	route->hostnames = sl_decoder_new_n(spec->dec, struct sl_str, n);
 	if (!route->hostnames)
@@ -102,6 +103,8 @@ void sl_decode_hostnames(const struct sl_cursor *spec, struct sl_route_object *r
 
 static void decode_backend(const struct sl_cursor *at, struct sl_backend_ref *ref)
 {
+	enum sl_kind kind = at->dec->object->kind;
+	bool has_filters = kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
 	struct sl_cursor port;
 	int64_t weight = 1;
 
@@ -109,7 +112,7 @@ static void decode_backend(const struct sl_cursor *at, struct sl_backend_ref *re
 	ref->kind = SL_STR("Service");
 	ref->namespace = at->dec->object->meta.namespace;
 	ref->weight = 1;
-	if (!sl_cursor_is_object(at, backend_fields))
+	if (!sl_cursor_is_object(at, has_filters ? backend_fields : plain_backend_fields))
 		return;
 	(void)sl_read_str(at, "group", &sl_text_group,
 			  &ref->group); /* each of them has a default */
@@ -122,7 +125,8 @@ static void decode_backend(const struct sl_cursor *at, struct sl_backend_ref *re
 	port = sl_cursor_member(at, "port");
 	if (!port.node && ref->group.len == 0 && sl_str_eqc(ref->kind, "Service"))
 		sl_cursor_error(&port, "required for a Service, but missing");
-	sl_decode_filters(at, &ref->filters, &ref->n_filters);
+	if (has_filters)
+		sl_decode_filters(at, &ref->filters, &ref->n_filters);
 }
 
 void sl_decode_backends(const struct sl_cursor *rule_at, struct sl_route_rule *rule)

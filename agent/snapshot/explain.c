@@ -40,8 +40,19 @@ static bool rpc_fits(const struct walk *w, const struct sl_match *m, struct sl_e
 	       text_fits(w, &m->rpc_method, method, step);
 }
 
+/* want: empty is any. */
+static bool name_fits(struct sl_str want, struct sl_str have)
+{
+	if (!sl_str_starts(want, SL_STR("*.")))
+		return !want.len || sl_str_eq(want, have);
+	want = sl_str_skip(want, 1);
+	return have.len > want.len && sl_str_eq(sl_str_skip(have, have.len - want.len), want);
+}
+
 static bool path_fits(const struct walk *w, const struct sl_match *m, struct sl_explain_step *step)
 {
+	if (m->rule->kind >= SL_ROUTE_TLS)
+		return name_fits(m->server_name, w->path);
 	if (m->is_rpc)
 		return rpc_fits(w, m, step);
 	switch (m->class) {
@@ -108,7 +119,7 @@ int sl_route_table_explain(const struct sl_route_table *t, const struct sl_reque
 	if (r)
 		return r;
 	w.scratch = scratch;
-	if (!path.len || path.ptr[0] != '/')
+	if (t->kind < SL_ROUTE_TLS && (!path.len || path.ptr[0] != '/'))
 		w.path = SL_STR("/"); /* CONNECT and "OPTIONS *" name the whole server */
 	e.steps = sl_arena_new_n(arena, struct sl_explain_step, e.n_steps + 1);
 	if (!e.steps)
@@ -171,9 +182,15 @@ int sl_match_describe(const struct sl_match *m, struct sl_buf *out)
 	/* In the order of enum sl_method. */
 	static const char *const methods[] = {"",	"GET",	   "HEAD",    "POST",  "PUT",
 					      "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
-	int r = m->is_rpc ? describe_rpc(m, out)
-			  : sl_buf_printf(out, "%s %.*s", classes[m->class],
-					  SL_STR_ARG(m->path.len ? m->path : SL_STR("/")));
+	int r;
+
+	if (m->rule->kind == SL_ROUTE_TCP)
+		return sl_buf_append_str(out, SL_STR("any connection"));
+	if (m->rule->kind == SL_ROUTE_TLS)
+		return sl_buf_printf(out, "name %.*s", SL_STR_ARG(m->server_name));
+	r = m->is_rpc ? describe_rpc(m, out)
+		      : sl_buf_printf(out, "%s %.*s", classes[m->class],
+				      SL_STR_ARG(m->path.len ? m->path : SL_STR("/")));
 
 	if (!r && m->method != SL_METHOD_OTHER)
 		r = sl_buf_printf(out, ", method %s", methods[m->method]);

@@ -33,12 +33,14 @@ struct sl_explain {
 	uint32_t n_steps;
 };
 
-/* req and path as for sl_route_table_match(). Returns 0 or -ENOMEM. */
+/* req and path as for sl_route_table_match(); of TLSRoutes path is the name, and of TCPRoutes
+ * nothing. Returns 0 or -ENOMEM. */
 int sl_route_table_explain(const struct sl_route_table *t, const struct sl_request *req,
 			   struct sl_str path, struct sl_arena *arena, struct sl_explain *ret);
 
-/* "PathPrefix /x, method GET, header a = b, query c ~ d", or "Exact service/method, header a = b"
- * of a GRPCRoute. Returns 0, -ENOMEM or -ENOBUFS. */
+/* "PathPrefix /x, method GET, header a = b, query c ~ d", "Exact service/method, header a = b" of a
+ * GRPCRoute, "name a.example" of a TLSRoute, "any connection" of a TCPRoute. Returns 0, -ENOMEM or
+ * -ENOBUFS. */
 int sl_match_describe(const struct sl_match *m, struct sl_buf *out);
 /* "header a = b" */
 int sl_match_value_describe(const char *kind, const struct sl_match_value *v, struct sl_buf *out);

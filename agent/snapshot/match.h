@@ -21,14 +21,26 @@ struct sl_match_scratch *sl_match_scratch_free(struct sl_match_scratch *s);
 
 /*
  * path is normalised (sl_uri_normalise), without query; one that does not begin with "/" (CONNECT,
- * "OPTIONS *") counts as "/". Repeated headers are joined with ",", Cookie with "; "; "Host" is req->authority, else
- * the header. Query names and values are compared decoded, of a repeated parameter the first
- * counts. A regular expression that passes its limit counts as no match (and in scratch's counter).
- * Nothing is allocated but joined headers and decoded query values, in arena; without memory for
- * them no rule matches. Returns NULL when no rule matches. Thread: worker.
+ * "OPTIONS *") counts as "/". Repeated headers are joined with ",", Cookie with "; "; "Host" is
+ * req->authority, else the header. Query names and values are compared decoded, of a repeated
+ * parameter the first counts. A regular expression that passes its limit counts as no match (and in
+ * scratch's counter). Nothing is allocated but joined headers and decoded query values, in arena;
+ * without memory for them no rule matches. Returns NULL when no rule matches. Thread: worker.
  */
 const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
 					   const struct sl_request *req, struct sl_str path,
 					   struct sl_match_scratch *scratch,
 					   struct sl_arena *arena);
+
+/*
+ * Of connections. name: what the client's SNI says, a host name in lower case of at most
+ * SL_SERVER_NAME_MAX bytes: the rule of the route with the very name, else of the longest one with
+ * a wildcard that covers it, which stands for one label or more; of several routes of the oldest.
+ * Returns NULL when there is none. Thread: worker. Never allocates.
+ */
+enum { SL_SERVER_NAME_MAX = 255 };
+const struct sl_rule *sl_route_table_match_name(const struct sl_route_table *t, struct sl_str name);
+/* The rule of the oldest TCPRoute; NULL when none is usable. Thread: worker. Never allocates. */
+const struct sl_rule *sl_route_table_first(const struct sl_route_table *t);
+
 uint64_t sl_match_scratch_limits_hit(const struct sl_match_scratch *s);

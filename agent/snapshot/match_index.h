@@ -36,6 +36,9 @@ struct sl_match {
 	 * the service alone is a prefix, and so is neither; all others are filed as patterns. */
 	bool is_rpc;
 	struct sl_match_text rpc_service, rpc_method;
+	/* Of a TLSRoute: the host name, may begin with "*."; path is made of it by
+	 * sl_match_name_path(). Of a TCPRoute: empty, and path is every path. */
+	struct sl_str server_name;
 	enum sl_method method;		/* SL_METHOD_OTHER: any */
 	struct sl_match_value *headers; /* no two of one name, without case */
 	struct sl_match_value *queries; /* no two of one name */
@@ -49,6 +52,11 @@ struct sl_match {
 
 	struct match_bin *bin; /* the builder's; nobody else may look at it */
 };
+
+/* A host name of SNI as a path, from the top: "www.example.com" is "/com/example/www", and
+ * "*.example.com", as a prefix, "/com/example". out: one byte more than the name. Returns its
+ * length. */
+size_t sl_match_name_path(struct sl_str name, char *out);
 
 /* Completes a route whose rules and matches are filled in: rules in their order, matches in any
  * order. Returns 0 or -ENOMEM. */

@@ -48,7 +48,7 @@ struct sl_upstream {
 
 enum sl_backend_state {
 	SL_BACKEND_OK,
-	SL_BACKEND_INVALID, /* unresolved: its share gets 500 (HTTPBackendRef) */
+	SL_BACKEND_INVALID, /* unresolved: its share gets 500 (HTTPBackendRef), or is refused */
 };
 
 struct sl_backend {
@@ -63,7 +63,13 @@ struct sl_backend {
 
 /* Kinds of routes. Where several are attached to one port for the same clients the first of them
  * is in force, the others are not (GEP-1294). */
-enum sl_route_kind { SL_ROUTE_GRPC, SL_ROUTE_HTTP, SL_N_ROUTE_KINDS };
+enum sl_route_kind {
+	SL_ROUTE_GRPC,
+	SL_ROUTE_HTTP,
+	SL_ROUTE_TLS, /* rules and backends take whole connections, as of the next */
+	SL_ROUTE_TCP,
+	SL_N_ROUTE_KINDS
+};
 
 struct sl_rule {
 	struct sl_str route; /* "HTTPRoute/namespace/name" */
@@ -103,7 +109,7 @@ struct sl_route_table {
 	enum sl_route_kind kind;
 	struct sl_match_index *index;
 	/* No rule matches: 404, or 500 when a route without any usable rule is attached. To a gRPC
-	 * client they mean UNIMPLEMENTED and UNAVAILABLE. */
+	 * client they mean UNIMPLEMENTED and UNAVAILABLE; connections are refused. */
 	uint16_t fallback_status;
 };
 

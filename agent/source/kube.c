@@ -20,6 +20,8 @@ static const struct sl_kube_collection collections[SL_N_KINDS] = {
 	[SL_KIND_POD] = {"v1", "Pod", "pods", NULL},
 	[SL_KIND_HTTPROUTE] = {GATEWAY_API, "HTTPRoute", "httproutes", NULL},
 	[SL_KIND_GRPCROUTE] = {GATEWAY_API, "GRPCRoute", "grpcroutes", NULL},
+	[SL_KIND_TLSROUTE] = {GATEWAY_API, "TLSRoute", "tlsroutes", NULL},
+	[SL_KIND_TCPROUTE] = {GATEWAY_API, "TCPRoute", "tcproutes", NULL},
 };
 
 /* What the server has, valid or not. */
@@ -153,11 +155,6 @@ static uint64_t version_hash(const struct ident *id)
 	return sl_hash_bytes(parts, sizeof(parts));
 }
 
-static bool is_route(enum sl_kind kind)
-{
-	return kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
-}
-
 static uint64_t hash_of(const json_t *part)
 {
 	_cleanup_(sl_freep) char *text =
@@ -177,7 +174,7 @@ static uint64_t content_hash(enum sl_kind kind, const json_t *object, const stru
 	json_t *generation = json_object_get(meta, "generation");
 	uint64_t parts[4];
 
-	if (!is_route(kind) || !generation)
+	if (!sl_kind_is_route(kind) || !generation)
 		return 0;
 	parts[0] = sl_str_hash(sl_str_from(id->uid));
 	parts[1] = (uint64_t)json_integer_value(generation);
@@ -225,7 +222,7 @@ static void show(struct kind *kd, const struct known *o, const json_t *json)
 {
 	const struct sl_kube_opts *opts = &kd->kube->opts;
 
-	if (opts->on_route && is_route(kd->kind))
+	if (opts->on_route && sl_kind_is_route(kd->kind))
 		opts->on_route(opts->arg, kd->kind, &kd->what, o->namespace, o->name, json);
 }
 

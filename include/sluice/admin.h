@@ -20,14 +20,15 @@
  *
  * routes
  *	{"routes": [ROUTE]}
- *	ROUTE: {"kind": "HTTPRoute" | "GRPCRoute", "namespace", "name", "file"?, "line"?,
+ *	ROUTE: {"kind": "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute",
+ *	        "namespace", "name", "file"?, "line"?,
  *	        "parents": [{"parentRef": {"kind"?, "namespace"?, "name", "port"?, "sectionName"?},
  *	                     "controllerName", "conditions": [CONDITION]}],
  *	        "rules": [{"name", "matches": ["path /x, method GET"],
  *	                   "filters": ["RequestRedirect"],
  *	                   "backends": [{"name": "ns/name:port", "weight": 1, "endpoints": 3,
  *	                                 "ready": 2}]}],
- *	        "requests": 12}
+ *	        "requests": 12, of TLSRoutes and TCPRoutes: connections}
  *	CONDITION: as in Gateway API: {"type", "status": "True" | "False" | "Unknown", "reason",
  *	           "message", "observedGeneration"?, "lastTransitionTime"?}
  *
@@ -51,7 +52,7 @@
  * explain: what would become of a request, by the configuration in force; nothing is sent
  *	question: {"command": "explain", "source"?: "ns/pod" or "ns", "service": "ns/name:port" or
  *	           "name.ns:port" or "IP:port" (port 80 when none), "method"?: "GET", "target"?:
- *"/", "authority"?, "headers"?: [["Name", "value"]]}
+ *"/", "authority"?, "headers"?: [["Name", "value"]], "scheme"?: "http" | "https" | "tcp"}
  *	{"namespace", "pod"?, "note"?: why the Pod is not known to the agent,
  *	 "service"?: "ns/name:port", "address"?: "IP:port",
  *	 "table": "producer" | "consumer" | "none",
@@ -64,11 +65,14 @@
  *rule once for each of its matches, "rules_left_out"?: 12, "rule"?: {"route", "name", "filters":
  *[TEXT], "request_timeout_ms", "backend_request_timeout_ms": 0 for none}, "result": {"kind":
  *"pass_through", "reason"} | {"kind": "answer", "status", "grpc_status"?, "reason"} |
+ *	           {"kind": "connection"} | {"kind": "refused", "reason"} |
  *	           {"kind": "redirect", "status", "location"} | {"kind": "backends", "path",
  *	           "authority"},
  *	 "backends"?: [{"name": "ns/name:port", "weight", "share": 0.25, "resolved": true,
  *	                "endpoints": 3, "ready": 2, "addresses"?: ["IP:port"], "filters": [TEXT],
- *	                "path"?, "authority"?, "location"?, "status"?: what it answers instead}]}
+ *	                "path"?, "authority"?, "location"?, "status"?: what it answers instead,
+ *	                "refused"?: true, of connections}],
+ *	 "server_name"?: of SNI}
  *
  * conns: the connections of clients that are open, asked of the workers
  *	question: {"command": "conns", "source"?: "ns/pod" or "ns", "limit"?: 1000 (0: all)}

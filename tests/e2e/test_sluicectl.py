@@ -143,7 +143,7 @@ def test_explain_says_why_nothing_is_done(mesh, url, words):
 
 @pytest.mark.parametrize("argv, status, words", [
     ((), 2, "a URL is missing"), (("http://web/", "--log-line", "{}"), 2, "whole request"),
-    (("https://web/",), 2, "TLS"), (("http://web/", "-H", "nonsense"), 2, "is no header"),
+    (("ftp://web/",), 2, "https"), (("http://web/", "-H", "nonsense"), 2, "is no header"),
     (("--log-line", "nonsense"), 2, "not a line"), (("--log-line", '{"protocol":"tcp"}'), 2, "tunnel"),
     (("http://web/",), 1, "namespace"), (("http://nothing.shop/",), 1, "no Service shop/nothing"),
     (("http://web.shop:81/",), 1, "no TCP port 81"), (("http://web.shop/ x",), 1, "white space"),

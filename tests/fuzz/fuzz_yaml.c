@@ -91,8 +91,14 @@ static const char *check_rule(const struct sl_route_rule *rule, bool is_rpc)
 static const char *check_route(const struct sl_route_object *route)
 {
 	bool is_rpc = route->object.kind == SL_KIND_GRPCROUTE;
+	bool takes_connections =
+		route->object.kind == SL_KIND_TLSROUTE || route->object.kind == SL_KIND_TCPROUTE;
 	uint32_t n_matches = 0;
 
+	if (takes_connections && route->n_rules != 1)
+		return "a route without its rule";
+	if (route->object.kind == SL_KIND_TLSROUTE && !route->n_hostnames)
+		return "a TLSRoute without name";
 	if ((route->n_rules < 1 && !is_rpc) || route->n_rules > 16 || route->n_parent_refs > 32)
 		return "a route out of its limits";
 	for (uint32_t i = 0; i < route->n_rules; i++) {
@@ -101,7 +107,7 @@ static const char *check_route(const struct sl_route_object *route)
 
 		if (fault)
 			return fault;
-		if (rule->n_matches < 1)
+		if ((rule->n_matches < 1) != takes_connections)
 			return "a rule without match";
 		if (rule->error && (!rule->error->message.len || !rule->error->reason))
 			return "an error that says nothing";
@@ -129,6 +135,8 @@ static const char *check_object(const struct sl_object *o)
 	switch (o->kind) {
 	case SL_KIND_HTTPROUTE:
 	case SL_KIND_GRPCROUTE:
+	case SL_KIND_TLSROUTE:
+	case SL_KIND_TCPROUTE:
 		return check_route((const struct sl_route_object *)o);
 	case SL_KIND_SERVICE:
 		return check_service((const struct sl_service *)o);

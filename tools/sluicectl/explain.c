@@ -27,6 +27,7 @@ static int set(json_t *j, const char *key, struct sl_str s)
 /* ---- typed in ---- */
 
 struct url {
+	struct sl_str scheme;
 	struct sl_str service;
 	struct sl_str name, namespace; /* of the form ns/name:port */
 	struct sl_str authority;       /* of the other forms */
@@ -63,6 +64,32 @@ static int parse_pair(struct sl_str text, struct url *u, char message[SL_CTL_MES
 	return 0;
 }
 
+/* Empty when none is said. */
+static struct sl_str find_scheme(struct sl_str text)
+{
+	static const char *const schemes[] = {"http://", "https://", "tcp://"};
+
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
+		if (sl_str_starts(text, sl_str_from(schemes[i])))
+			return (struct sl_str){text.ptr, strlen(schemes[i]) - 3};
+	}
+	return SL_STR("");
+}
+
+/* https means port 443, as in any URL. */
+static int set_service(json_t *j, const struct url *u)
+{
+	size_t bracket = find_any(u->service, "]");
+	struct sl_str rest = sl_str_skip(u->service, bracket < u->service.len ? bracket : 0);
+	bool has_port = find_any(rest, ":") < rest.len;
+
+	if (!sl_str_eqc(u->scheme, "https") || has_port)
+		return set(j, "service", u->service);
+	return json_object_set_new(j, "service", json_sprintf("%.*s:443", SL_STR_ARG(u->service)))
+		       ? -ENOMEM
+		       : 0;
+}
+
 static int parse_url(const char *word, struct url *u, char message[SL_CTL_MESSAGE])
 {
 	struct sl_str text = sl_str_from(word);
@@ -70,13 +97,16 @@ static int parse_url(const char *word, struct url *u, char message[SL_CTL_MESSAG
 
 	*u = (struct url){0};
 	text.len = find_any(text, "#");
-	if (sl_str_starts(text, SL_STR("https://")))
-		return wrong(message, "TLS is passed on unread, no rule sees its requests");
-	if (sl_str_starts(text, SL_STR("http://")))
-		text = sl_str_skip(text, 7);
+	u->scheme = find_scheme(text);
+	if (!u->scheme.len && memmem(text.ptr, text.len, "://", 3))
+		return wrong(message, "a URL begins with http://, https:// or tcp://");
+	if (u->scheme.len)
+		text = sl_str_skip(text, u->scheme.len + 3);
 	else if (find_any((struct sl_str){text.ptr, find_any(text, "/")}, ".:[") ==
 		 find_any(text, "/"))
 		return parse_pair(text, u, message);
+	if (!u->scheme.len)
+		u->scheme = SL_STR("http");
 	host = find_any(text, "/?");
 	u->service = u->authority = (struct sl_str){text.ptr, host};
 	u->target = sl_str_skip(text, host);
@@ -149,7 +179,9 @@ int sl_explain_typed(const struct sl_ctl_args *args, json_t **ret, char message[
 	if (!r && args->from)
 		r = set(j, "source", sl_str_from(args->from));
 	if (!r)
-		r = set(j, "service", u.service);
+		r = set_service(j, &u);
+	if (!r && u.scheme.len && !sl_str_eqc(u.scheme, "http"))
+		r = set(j, "scheme", u.scheme);
 	if (!r)
 		r = set(j, "method", sl_str_from(args->n_words > 1 ? args->words[0] : "GET"));
 	if (!r)

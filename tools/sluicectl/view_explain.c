@@ -85,6 +85,10 @@ static void result(struct sl_facts *f, const json_t *answer)
 	else if (strcmp(kind, "redirect") == 0)
 		sl_fact(f, "Result", "answered with %lld, Location %s", sl_json_number(r, "status"),
 			sl_json_text(r, "location"));
+	else if (strcmp(kind, "connection") == 0)
+		sl_fact(f, "Result", "the connection goes to a backend as it is");
+	else if (strcmp(kind, "refused") == 0)
+		sl_fact(f, "Result", "the connection is refused: %s", reason);
 	else if (strcmp(kind, "backends") == 0)
 		sl_fact(f, "Result", "sent as %s, Host %s", sl_json_text(r, "path"),
 			sl_json_text(r, "authority"));
@@ -113,7 +117,13 @@ static void sent_cell(struct sl_table *t, const json_t *backend)
 	long long status = sl_json_number(backend, "status");
 	const char *location = sl_json_text(backend, "location");
 
-	if (!json_is_true(json_object_get(backend, "resolved")))
+	if (json_is_true(json_object_get(backend, "refused")))
+		sl_table_add(t, json_is_true(json_object_get(backend, "resolved"))
+					? "refused: no ready endpoint"
+					: "refused: the reference is not resolved");
+	else if (!sl_json_text(backend, "path")[0] && !status && !*location)
+		sl_table_add(t, "bytes");
+	else if (!json_is_true(json_object_get(backend, "resolved")))
 		sl_table_printf(t, "%lld: the reference is not resolved", status);
 	else if (*location)
 		sl_table_printf(t, "%lld, Location %s", status, location);

@@ -18,9 +18,12 @@ from . import netns
 GROUPS = {"namespaces": "/api/v1", "services": "/api/v1", "pods": "/api/v1",
           "endpointslices": "/apis/discovery.k8s.io/v1",
           "httproutes": "/apis/gateway.networking.k8s.io/v1",
-          "grpcroutes": "/apis/gateway.networking.k8s.io/v1"}
+          "grpcroutes": "/apis/gateway.networking.k8s.io/v1",
+          "tlsroutes": "/apis/gateway.networking.k8s.io/v1",
+          "tcproutes": "/apis/gateway.networking.k8s.io/v1"}
 PLURALS = {"Namespace": "namespaces", "Service": "services", "Pod": "pods", "EndpointSlice": "endpointslices",
-           "HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"}
+           "HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes",
+           "TLSRoute": "tlsroutes", "TCPRoute": "tcproutes"}
 LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?$")
 STATUS = re.compile(r"(/apis/[^/]+/v1)/namespaces/([^/]+)/([^/]+)/([^/]+)/status$")
 COLLECTIONS = {f"{prefix}/{plural}": plural for plural, prefix in GROUPS.items()}

@@ -110,6 +110,11 @@ class World:
         self.write(f"grpcroute-{kw.get('ns', 'shop')}-{name}.yaml",
                    m.route(name, rules, parents, kind="GRPCRoute", **kw))
 
+    def l4_route(self, kind, name, backends, parents=None, **kw):
+        """A TCPRoute or TLSRoute."""
+        self.write(f"{kind.lower()}-{kw.get('ns', 'shop')}-{name}.yaml",
+                   m.route(name, [m.rule(backends=backends)], parents, kind=kind, **kw))
+
     def remove_route(self, name, ns="shop"):
         self.remove(f"route-{ns}-{name}.yaml")
 

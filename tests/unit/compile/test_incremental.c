@@ -221,9 +221,13 @@ static struct sl_object *random_route(void)
 {
 	static const char *const kinds[] = {"Service", "Service", "Service", "Gateway"};
 	static const char *const groups[] = {"", "", "", "", "core"};
-	bool is_rpc = below(4) == 0;
-	struct sl_object *o =
-		object_new(is_rpc ? SL_KIND_GRPCROUTE : SL_KIND_HTTPROUTE, PICK(route_names));
+	static const enum sl_kind route_kinds[] = {SL_KIND_HTTPROUTE, SL_KIND_HTTPROUTE,
+						   SL_KIND_HTTPROUTE, SL_KIND_GRPCROUTE,
+						   SL_KIND_TLSROUTE,  SL_KIND_TCPROUTE};
+	static const char *const hosts[] = {"a", "a.b", "*.b", "*.a.b", "c.a.b"};
+	enum sl_kind kind = route_kinds[below(6)];
+	bool is_rpc = kind == SL_KIND_GRPCROUTE;
+	struct sl_object *o = object_new(kind, PICK(route_names));
 	struct sl_route_object *route = (struct sl_route_object *)o;
 
 	route->n_parent_refs = below(4);
@@ -237,7 +241,11 @@ static struct sl_object *random_route(void)
 			.name = PICK(names),
 			.section_name = below(8) ? SL_STR("") : SL_STR("web"),
 			.port = (uint16_t)(below(3) ? 0 : 80 + below(3))};
-	route->n_rules = 1 + below(3);
+	route->n_hostnames = 1 + below(3);
+	route->hostnames = sl_arena_new_n(&o->arena, struct sl_str, route->n_hostnames);
+	for (uint32_t i = 0; i < route->n_hostnames; i++)
+		route->hostnames[i] = PICK(hosts);
+	route->n_rules = kind == SL_KIND_TLSROUTE || kind == SL_KIND_TCPROUTE ? 1 : 1 + below(3);
 	route->rules = sl_arena_new_n(&o->arena, struct sl_route_rule, route->n_rules);
 	for (uint32_t i = 0; i < route->n_rules; i++)
 		random_rule(&o->arena, &route->rules[i], is_rpc);
@@ -308,7 +316,8 @@ static void expect_same_answers(const struct sl_route_table *a, const struct sl_
 	struct sl_arena arena = SL_ARENA_INIT(1024);
 
 	cr_assert_eq(!a, !b);
-	for (uint32_t i = 0; a && i < REQUESTS; i++) {
+	cr_assert(!a || a->kind == b->kind);
+	for (uint32_t i = 0; a && i < REQUESTS && a->kind < SL_ROUTE_TLS; i++) {
 		const struct sl_rule *x, *y;
 		struct sl_request req;
 

@@ -176,6 +176,8 @@ static void dump_match(struct out *o, const struct sl_match *m, uint32_t rank, u
 	line(o, "      %u: %s \"%.*s\"", rank, classes[m->class], SL_STR_ARG(m->path));
 	dump_rpc_part(o, "service", &m->rpc_service);
 	dump_rpc_part(o, "method", &m->rpc_method);
+	if (m->server_name.len)
+		line(o, " name=%.*s", SL_STR_ARG(m->server_name));
 	if (m->method != SL_METHOD_OTHER)
 		line(o, " method %s", methods[m->method]);
 	dump_values(o, "header", m->headers, m->n_headers);
@@ -224,11 +226,12 @@ static uint32_t number_of(const struct sl_match *const *rules, uint32_t n, const
 
 static void dump_table(struct out *o, const struct sl_route_table *t)
 {
+	static const char *const kinds[SL_N_ROUTE_KINDS] = {" grpc", "", " tls", " tcp"};
 	_cleanup_(sl_freep) const struct sl_match **matches = NULL;
 	_cleanup_(sl_freep) const struct sl_match **rules = NULL;
 	uint32_t n = 0, n_rules;
 
-	line(o, "%s (else %u)\n", t->kind == SL_ROUTE_GRPC ? " grpc" : "", t->fallback_status);
+	line(o, "%s (else %u)\n", kinds[t->kind], t->fallback_status);
 	if (!o->error)
 		o->error = sl_match_index_list(t->index, &matches, &n);
 	n_rules = n;

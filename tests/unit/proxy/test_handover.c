@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include "proxy/handover.h"
 #include "rig.h"
+#include "routes.h"
 
 #define OK  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define GET "GET / HTTP/1.1\r\nHost: cart\r\n\r\n"
@@ -269,6 +270,28 @@ Test(handover, a_tunnel_goes_on_at_the_next_byte)
 	cr_assert_eq(rig_counter(&r, SL_COUNTER_TUNNELS), 1);
 	cr_assert_eq(rig_ended(&r, SL_END_COMPLETE), 1);
 	cr_assert_not_null(strstr(rig_log(&r), "\"response_bytes\":8"));
+}
+
+Test(handover, a_routed_tunnel_keeps_the_names_of_its_rule)
+{
+	r.logging = true;
+	rig_start(&r);
+	r.more = TCP_TO(V1);
+	rig_configure(&r, "");
+	begin(TLS, &r.backends[0]);
+	for (int i = 0; i < 2; i++) {
+		hand_over();
+		cr_assert(sl_str_eqc(only(SL_HANDED_TUNNEL)->request.route, "TCPRoute/shop/tcp"));
+		carry_over();
+	}
+	rig_send(&r, &server, "down");
+	rig_expect(&r, &client, "down");
+	rig_close(&client);
+	rig_close(&server);
+	rig_expect_conns(&r, 0);
+	cr_assert_not_null(strstr(rig_log(&r), "\"route\":\"TCPRoute/shop/tcp\",\"rule\":\"0\","
+					       "\"backend\":\"shop/v1:80\""),
+			   "%s", rig_log(&r));
 }
 
 Test(handover, a_tunnel_with_full_queues)

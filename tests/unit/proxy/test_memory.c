@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "rig.h"
+#include "routes.h"
 
 enum { N_SERVERS = 8, BODY_BYTES = 300000 };
 
@@ -19,7 +20,8 @@ struct scene {
 			    request */
 	bool refused;	 /* there is an endpoint that refuses */
 	bool logging;
-	bool tunnels; /* to shop/cart */
+	bool tunnels;	  /* to shop/cart */
+	const char *more; /* further objects */
 };
 
 #define GET "GET /some/path?x=y HTTP/1.1\r\nHost: cart\r\nUser-Agent: test\r\n\r\n"
@@ -67,6 +69,10 @@ static const struct scene scenes[] = {
 	{"a tunnel with much to carry", NULL, "\x16\x03\x01", "", "ENDOK", .tunnels = true,
 	 .with_body = true},
 	{"a server that speaks first", NULL, NULL, "ENDOK", "ENDOK", .tunnels = true},
+	{"a TCPRoute", "", "GET / HTTP/1.1\r\n\r\n", "ENDOK", "ENDOK", .more = TCP_TO(V1),
+	 .logging = true},
+	{"a malformed TLS client", "", "\x16\x03\x01\x01\x01\x02", "", "\x02\x32",
+	 .more = TLS_TO("a.example", V1), .logging = true},
 };
 
 static struct rig r;
@@ -207,6 +213,7 @@ static void prepare(const struct scene *sc)
 		(void)rig_add_backend(&r, "v1", true);
 	r.logging = sc->logging;
 	rig_start(&r);
+	r.more = sc->more;
 	rig_configure(&r, sc->rules);
 	closed_stale = true;
 	if (!sc->warm)

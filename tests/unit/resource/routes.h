@@ -18,7 +18,8 @@ static inline const struct sl_route_object *route(const struct decoded *d)
 	return (const struct sl_route_object *)d->object;
 }
 
-static inline void check_rule_errors(const struct problem_case *cases, size_t n, const char *reason)
+__attribute__((unused)) static inline void check_rule_errors(const struct problem_case *cases,
+							     size_t n, const char *reason)
 {
 	check_problems(RULE, cases, n, 0, SL_SEVERITY_ERROR);
 	for (size_t i = 0; i < n; i++) {

@@ -165,14 +165,16 @@ Test(explain, matches_have_a_text)
 		{.name = SL_STR("a"), .value = SL_STR("1")},
 		{.name = SL_STR("b"), .value = SL_STR("2+"), .regex = regex_of("2+")}};
 	struct sl_match_value query = {.name = SL_STR("q"), .value = SL_STR("3")};
+	const struct sl_rule rule = {.kind = SL_ROUTE_HTTP};
 	struct sl_match m = {.class = SL_MATCH_PREFIX,
+			     .rule = &rule,
 			     .path = SL_STR("/x"),
 			     .method = SL_METHOD_PATCH,
 			     .n_headers = 2,
 			     .headers = headers,
 			     .n_queries = 1,
 			     .queries = &query};
-	struct sl_match root = {.class = SL_MATCH_PREFIX};
+	struct sl_match root = {.class = SL_MATCH_PREFIX, .rule = &rule};
 	struct sl_buf out = SL_BUF_INIT(0);
 
 	cr_assert_eq(sl_match_describe(&m, &out), 0);
@@ -183,6 +185,33 @@ Test(explain, matches_have_a_text)
 	cr_expect(sl_str_eqc(sl_buf_str(&out), "PathPrefix /"));
 	sl_buf_deinit(&out);
 	sl_regex_unref(headers[1].regex);
+}
+
+Test(explain, matches_of_other_kinds_have_a_text)
+{
+	const struct sl_rule http = {.kind = SL_ROUTE_HTTP}, grpc = {.kind = SL_ROUTE_GRPC};
+	const struct sl_rule tls = {.kind = SL_ROUTE_TLS}, tcp = {.kind = SL_ROUTE_TCP};
+	const struct {
+		struct sl_match match;
+		const char *text;
+	} cases[] = {
+		{{.rule = &http, .class = SL_MATCH_EXACT, .path = SL_STR("/a")}, "Exact /a"},
+		{{.rule = &grpc, .is_rpc = true}, "any method"},
+		{{.rule = &grpc, .is_rpc = true, .rpc_service = {.text = SL_STR("p.S")}},
+		 "Exact p.S/*"},
+		{{.rule = &grpc, .is_rpc = true, .rpc_method = {.text = SL_STR("M")}}, "Exact */M"},
+		{{.rule = &tls, .server_name = SL_STR("*.a.example")}, "name *.a.example"},
+		{{.rule = &tcp}, "any connection"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sl_buf out = SL_BUF_INIT(0);
+
+		cr_assert_eq(sl_match_describe(&cases[i].match, &out), 0);
+		cr_expect(sl_str_eqc(sl_buf_str(&out), cases[i].text), "%.*s",
+			  SL_STR_ARG(sl_buf_str(&out)));
+		sl_buf_deinit(&out);
+	}
 }
 
 Test(explain, a_failed_allocation_is_reported)

@@ -38,6 +38,18 @@ Test(explain, a_question_typed_in)
 		 NULL,
 		 "{'command':'explain','service':'shop/web:80','method':'GET','target':'/x/y',"
 		 "'authority':'web.shop','headers':[]}"},
+		{{"https://web.shop/x"},
+		 NULL,
+		 "{'command':'explain','service':'web.shop:443','scheme':'https','method':'GET',"
+		 "'target':'/x','authority':'web.shop','headers':[]}"},
+		{{"https://[fd00::1]"},
+		 NULL,
+		 "{'command':'explain','service':'[fd00::1]:443','scheme':'https','method':'GET',"
+		 "'target':'/','authority':'[fd00::1]','headers':[]}"},
+		{{"tcp://db.shop:5432"},
+		 NULL,
+		 "{'command':'explain','service':'db.shop:5432','scheme':'tcp','method':'GET',"
+		 "'target':'/','authority':'db.shop:5432','headers':[]}"},
 		{{"shop/web:81?q"},
 		 NULL,
 		 "{'command':'explain','service':'shop/web:81','method':'GET','target':'/?q',"
@@ -78,8 +90,8 @@ Test(explain, a_question_that_makes_no_sense)
 	static const struct {
 		const char *word, *header;
 	} cases[] = {
-		{"https://web.shop/", NULL}, {"http:///x", NULL},	  {"web", NULL}, {"", NULL},
-		{"http://web.shop/", "A"},   {"http://web.shop/", ": x"},
+		{"ftp://web.shop/", NULL}, {"http:///x", NULL},		{"web", NULL}, {"", NULL},
+		{"http://web.shop/", "A"}, {"http://web.shop/", ": x"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
