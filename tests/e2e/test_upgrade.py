@@ -363,12 +363,12 @@ def test_nothing_leaks(world):
 
 
 def kernel_objects(world):
-    """Names of the programs attached, and how many maps of ours there are."""
-    entry = world.fabric.node
-    attached = json.loads(entry.run(["bpftool", "-j", "cgroup", "show", world.fabric.cgroup.path]).stdout)
-    maps = json.loads(entry.run(["bpftool", "-j", "map", "list"]).stdout)
-    return (sorted(a["name"] for a in attached), sum(x.get("name", "").startswith("sl_") for x in maps),
-            sorted(os.listdir(world.bpffs)))
+    """Names of the programs attached, how many maps they use, and what is pinned."""
+    def bpftool(*argv):
+        return json.loads(world.fabric.node.run(["bpftool", "-j", *argv]).stdout.strip() or "[]")
+    attached = bpftool("cgroup", "show", world.fabric.cgroup.path)
+    used = {i for a in attached for i in bpftool("prog", "show", "id", str(a["id"])).get("map_ids", [])}
+    return sorted(a["name"] for a in attached), len(used), sorted(os.listdir(world.bpffs))
 
 
 # upgrades that fail
@@ -641,7 +641,7 @@ def test_an_agent_with_other_maps(world):
     for program in (other, None, other):
         world.upgrade("--log-level", "debug", program=program, drain_timeout=20000)
         assert routed(world)
-    assert named.stop_and_result()[1] == 200
+    assert named.stop_and_result() == (world.addr(), 200), "the programs that know its socket are still there"
     world.wait_ready()
     print(clients.end())
     world.upgrade(program=other)  # the same maps again
