@@ -7,9 +7,8 @@
  *    └───────────────┴───── resume ──────┴────────────────┘   the new process failed, or took too
  *                                                             long
  */
-#include "core/handover.h"
+#include "core/handover_state.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,9 +22,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "core/handover_channel.h"
 
-enum { BACKLOG = 8, ID_WORKER_SHIFT = 40, ID_SESSION_SHIFT = 56 };
+enum { BACKLOG = 8 };
 
 /* Loading a large configuration takes its time, and costs the old process nothing. */
 #define READY_NS (300 * SL_NS_PER_S)
@@ -37,26 +35,6 @@ enum { BACKLOG = 8, ID_WORKER_SHIFT = 40, ID_SESSION_SHIFT = 56 };
  * know them, for about that long. */
 #define OTHER_ABI_NS (2 * SL_NS_PER_S)
 #define KILL_NS	     SL_NS_PER_S
-
-enum stage { IDLE, HELLO, OFFERED, PAUSED, GIVING, ENDING };
-
-struct sl_handover {
-	struct sl_control *control;
-	char *path;
-	dev_t dev; /* of the socket's file, while it is ours */
-	ino_t ino;
-	int listen_fd;
-	struct sl_watch listen;
-
-	enum stage stage;
-	struct sl_channel *channel;
-	struct sl_timer timer;
-	atomic_uint session; /* which one; in the ids that workers give */
-	int peer;	     /* pidfd of the new process; -1: not to be had */
-	uint32_t peer_abi;
-	uint64_t until_ns, not_before_ns; /* GIVING */
-	bool term;			  /* SIGTERM came */
-};
 
 static void resume(struct sl_handover *h, const char *why);
 
@@ -283,99 +261,11 @@ static void on_active(struct sl_handover *h)
 	sl_config_begin_close(c);
 	h->until_ns = now + c->opts->drain_timeout_ns;
 	h->not_before_ns = h->peer_abi == SL_ABI_VERSION ? now : now + OTHER_ABI_NS;
-	for (uint32_t i = 0; i < c->n_workers; i++) {
-		uint64_t first = (uint64_t)(h->session & 0xff) << ID_SESSION_SHIFT |
-				 (uint64_t)i << ID_WORKER_SHIFT;
-
-		if (sl_worker_hand_over(c->workers[i], first))
-			sl_error("out of memory, worker %u keeps its connections", i);
-	}
+	sl_handover_begin_giving(h);
 	arm(h, LOOK_NS);
 }
 
 /* ---- giving ---- */
-
-struct given {
-	struct sl_mail mail;
-	struct sl_control *control;
-	unsigned session;
-	struct sl_wire_out out;
-	unsigned n_fds;
-	int fds[2];
-};
-
-static void on_given(struct sl_mail *m)
-{
-	struct given *g = sl_container_of(m, struct given, mail);
-	struct sl_handover *h = g->control->handover;
-	bool lives = h && h->channel && h->session == g->session;
-
-	/* Else the worker takes it back, or did. */
-	for (unsigned i = 0; i < g->n_fds && !lives; i++)
-		sl_closep(&g->fds[i]);
-	if (!lives)
-		sl_buf_deinit(&g->out.buf);
-	else if (sl_channel_send(h->channel, &g->out, g->fds, g->n_fds))
-		sl_error("out of memory, a connection stays with this process");
-	free(g);
-}
-
-int sl_handover_give(struct sl_control *c, const struct sl_handed *handed)
-{
-	_cleanup_(sl_freep) struct given *g = sl_new(struct given);
-
-	if (!g)
-		return -ENOMEM;
-	g->mail.fn = on_given;
-	g->control = c;
-	g->session = c->handover->session;
-	sl_wire_put_handed(&g->out, handed);
-	if (g->out.error) {
-		sl_buf_deinit(&g->out.buf);
-		return -ENOMEM;
-	}
-	/* The worker may close its own before it is their turn. */
-	g->n_fds = sl_wire_handed_fds(handed, g->fds);
-	for (unsigned i = 0; i < g->n_fds; i++) {
-		g->fds[i] = fcntl(g->fds[i], F_DUPFD_CLOEXEC, 3);
-		if (g->fds[i] >= 0)
-			continue;
-		while (i)
-			(void)close(g->fds[--i]); /* a copy */
-		sl_buf_deinit(&g->out.buf);
-		return -ENOMEM;
-	}
-	sl_mailbox_post(c->mailbox, &sl_take(g)->mail);
-	return 0;
-}
-
-static void on_has(struct sl_handover *h, const struct sl_wire_frame *f)
-{
-	struct sl_control *c = h->control;
-	struct sl_wire_id m;
-	uint32_t worker;
-
-	if (sl_wire_get_id(f, &m))
-		return;
-	worker = m.id >> ID_WORKER_SHIFT & 0xffff;
-	if (m.id >> ID_SESSION_SHIFT == (h->session & 0xff) && worker < c->n_workers &&
-	    sl_worker_given(c->workers[worker], m.id))
-		sl_error("out of memory, a connection is held until this process ends");
-}
-
-/* Steered by our programs, accepted by the new process, which does not know whereto. */
-static void on_accepted(struct sl_handover *h, struct sl_received *r)
-{
-	struct sl_control *c = h->control;
-	struct sl_wire_accepted m;
-	struct sl_proxy_accepted a;
-
-	if (sl_wire_get_accepted(&r->frame, &m))
-		return;
-	a = (struct sl_proxy_accepted){.fd = r->fds[0], .source = m.source, .peer = m.peer};
-	if (!sl_worker_adopt(c->workers[a.fd % c->n_workers], &a))
-		r->fds[0] = -1;
-}
 
 static bool all_given(const struct sl_handover *h)
 {
@@ -501,11 +391,11 @@ static void on_frame(struct sl_handover *h, struct sl_received *r)
 			on_active(h);
 		break;
 	case SL_WIRE_HAS:
-		on_has(h, &r->frame);
+		sl_handover_on_has(h, &r->frame);
 		break;
 	case SL_WIRE_ACCEPTED:
 		if (h->stage == PAUSED || h->stage == GIVING)
-			on_accepted(h, r);
+			sl_handover_on_accepted(h, r);
 		break;
 	case SL_WIRE_REFUSE:
 		if (!sl_wire_get_text(&r->frame, &text))

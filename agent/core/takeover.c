@@ -1,60 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The new process's side.
+ * The new process's side. The offer is taken before there is a loop (takeover_offer.c), then:
  *
- *   (before the loop) ─► PREPARING ─snapshot in force─► ASKING ─go─► ACTING ─listening─► TAKING ─►
- * done └───────── the old process died ──────────┘
+ *   PREPARING ─snapshot in force─► ASKING ─go─► ACTING ─listening─► TAKING ─bye─►
+ *       └───────── the old process died ─────────┘
  *
  * Up to GO nothing is changed that the old process uses, so that ending is all that has to be done
  * when something fails.
  */
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "core/handover.h"
-#include "core/handover_channel.h"
+#include "core/takeover_state.h"
 
-#define OFFER_NS                                                                        \
-	(10 * SL_NS_PER_S) /* for the offer, which needs nothing but the old one's loop \
-			    */
-#define DIAL_NS (3 * SL_NS_PER_S)
-#define GO_NS	(10 * SL_NS_PER_S)
+#define GO_NS (10 * SL_NS_PER_S)
 /* The old process acts again when we did not say ACTIVE in time: who comes back to life later than
  * this must not act. Well below its ACTIVE_NS. */
 #define GO_VALID_NS   (5 * SL_NS_PER_S)
 #define LOCK_RETRY_NS (20 * SL_NS_PER_MS)
 #define LOCK_NS	      (10 * SL_NS_PER_S) /* a process that was killed takes apart its memory */
 #define ACK_NS	      SL_NS_PER_S
-
-enum stage { PREPARING, ASKING, ACTING, TAKING };
-
-/* The listeners of one network namespace. */
-struct inherited {
-	uint64_t cookie;
-	uint16_t port4, port6, n_addr4;
-	unsigned n_fds;
-	int fds[SL_MAX_LISTENERS];
-};
-
-struct sl_takeover {
-	struct sl_control *control;
-	enum stage stage;
-	struct sl_channel *channel; /* NULL: the old process has died */
-	struct sl_map sources;	    /* cookie -> struct inherited, not claimed yet */
-	int handover_fd, lock;
-	bool ready; /* a snapshot is in force */
-	uint64_t asked_ns, died_ns;
-	struct sl_timer timer;
-	struct sl_ack listening;
-	atomic_bool knows; /* the old process can be asked about connections */
-	size_t n_conns, n_pooled;
-};
 
 static void fail(struct sl_takeover *t, int error, const char *why)
 {
@@ -77,160 +44,6 @@ static void fail(struct sl_takeover *t, int error, const char *why)
 	sl_loop_stop(c->loop);
 }
 
-/* ---- the offer ---- */
-
-static int take_source(struct sl_takeover *t, struct sl_received *r)
-{
-	struct sl_wire_source m;
-	struct inherited *in;
-	int err = sl_wire_get_source(&r->frame, &m);
-
-	if (err)
-		return err;
-	if (r->frame.n_fds > SL_MAX_LISTENERS || sl_map_get(&t->sources, SL_KEY(&m.cookie)))
-		return -EBADMSG;
-	in = sl_new(struct inherited);
-	if (!in)
-		return -ENOMEM;
-	*in = (struct inherited){
-		.cookie = m.cookie, .port4 = m.port4, .port6 = m.port6, .n_addr4 = m.n_addr4};
-	err = sl_map_put(&t->sources, SL_KEY(&in->cookie), in, NULL);
-	if (err) {
-		free(in);
-		return err;
-	}
-	for (unsigned i = 0; i < r->frame.n_fds; i++)
-		in->fds[in->n_fds++] = sl_take_fd(&r->fds[i]);
-	return 0;
-}
-
-/* Of the same place as ours would be; else it is not for us. */
-static int take_socket(struct sl_takeover *t, struct sl_received *r)
-{
-	struct sl_control *c = t->control;
-	_cleanup_(sl_freep) char *handover = sl_handover_path(c->opts);
-	struct sl_wire_socket m;
-	int err = sl_wire_get_socket(&r->frame, &m);
-
-	if (err)
-		return err;
-	if (r->frame.n_fds != 1)
-		return -EBADMSG;
-	if (m.kind == SL_WIRE_SOCKET_ADMIN && c->admin_fd < 0 &&
-	    sl_str_eqc(m.path, c->opts->admin_socket))
-		c->admin_fd = sl_take_fd(&r->fds[0]);
-	if (m.kind == SL_WIRE_SOCKET_METRICS && c->metrics_fd < 0 && c->opts->metrics &&
-	    sl_addr_eq(&m.addr, &c->opts->metrics_address))
-		c->metrics_fd = sl_take_fd(&r->fds[0]);
-	if (m.kind == SL_WIRE_SOCKET_HANDOVER && t->handover_fd < 0 && handover &&
-	    sl_str_eqc(m.path, handover))
-		t->handover_fd = sl_take_fd(&r->fds[0]);
-	return 0;
-}
-
-static int refused(const struct sl_wire_frame *f)
-{
-	struct sl_wire_text m;
-	int r = sl_wire_get_text(f, &m);
-
-	sl_error("the sluiced that runs does not let this one take over: %.*s",
-		 r ? 0 : (int)m.text.len, r ? "" : m.text.ptr);
-	return -ECONNREFUSED;
-}
-
-static int on_hello(const struct sl_wire_frame *f)
-{
-	struct sl_wire_hello m;
-	int r = sl_wire_get_hello(f, &m);
-
-	if (r)
-		return r;
-	if (m.min_version > SL_WIRE_VERSION || m.version < SL_WIRE_MIN_VERSION)
-		return -EPROTONOSUPPORT;
-	sl_info("taking over from a process that runs version=\"%.*s\" abi=%u",
-		SL_STR_ARG(m.software), m.abi);
-	return 0;
-}
-
-enum { OFFER_COMPLETE = 1 };
-
-static int on_offer(struct sl_takeover *t, struct sl_received *r)
-{
-	switch (r->frame.type) {
-	case SL_WIRE_HELLO:
-		return on_hello(&r->frame);
-	case SL_WIRE_SOURCE:
-		return take_source(t, r);
-	case SL_WIRE_SOCKET:
-		return take_socket(t, r);
-	case SL_WIRE_OFFERED:
-		return OFFER_COMPLETE;
-	case SL_WIRE_REFUSE:
-		return refused(&r->frame);
-	default:
-		return 0; /* of a later version, which does without our knowing it */
-	}
-}
-
-/* Returns OFFER_COMPLETE, -EPIPE when the old process died, or -errno. */
-static int receive_offer(struct sl_takeover *t)
-{
-	uint64_t end = sl_clock_now_ns() + OFFER_NS, now;
-	struct sl_received r;
-	int err = 0;
-
-	while (!err) {
-		err = sl_channel_next(t->channel, &r);
-		if (err > 0) {
-			err = on_offer(t, &r);
-			sl_received_close(&r);
-			sl_channel_done(t->channel);
-		} else if (!err) {
-			now = sl_clock_now_ns();
-			err = now < end ? sl_channel_wait(t->channel, end - now) : -ETIMEDOUT;
-		}
-	}
-	return err;
-}
-
-static int say_hello(struct sl_takeover *t)
-{
-	struct sl_wire_hello hello = {
-		.version = SL_WIRE_VERSION,
-		.min_version = SL_WIRE_MIN_VERSION,
-		.abi = SL_ABI_VERSION,
-		.software = SL_STR(SL_VERSION),
-	};
-	struct sl_wire_out o = {0};
-
-	/* Zeroes then, which the old process compares with what it has. */
-	(void)sl_datapath_pins_id(t->control->opts->bpffs, &hello.pins_dev, &hello.pins_ino);
-	sl_wire_put_hello(&o, &hello);
-	return sl_channel_send(t->channel, &o, NULL, 0);
-}
-
-static int dial(const struct sl_options *opts, int *ret_fd)
-{
-	_cleanup_(sl_closep) int fd =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	_cleanup_(sl_freep) char *path = sl_handover_path(opts);
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	size_t len;
-
-	if (fd < 0)
-		return -errno;
-	if (!path)
-		return -ENOMEM;
-	len = strlen(path);
-	if (len >= sizeof(sun.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sun.sun_path, path, len + 1);
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
-		return errno == ENOENT || errno == ECONNREFUSED ? SL_TAKEOVER_NOBODY : -errno;
-	*ret_fd = sl_take_fd(&fd);
-	return 0;
-}
-
 static void died(struct sl_takeover *t)
 {
 	sl_warn("the process that was to hand over has gone, going on without it");
@@ -240,27 +53,11 @@ static void died(struct sl_takeover *t)
 
 static void on_timer(struct sl_timer *timer);
 
-/* A process that has just died, or has just started, has the pins and does not answer yet, or any
- * more. */
-static int dial_patiently(const struct sl_options *opts, int *ret_fd)
-{
-	const struct timespec pause = {.tv_nsec = LOCK_RETRY_NS};
-	uint64_t end = sl_clock_now_ns() + DIAL_NS;
-	int r = dial(opts, ret_fd);
-
-	while (r == SL_TAKEOVER_NOBODY && sl_datapath_is_locked(opts->bpffs) &&
-	       sl_clock_now_ns() < end) {
-		(void)nanosleep(&pause, NULL); /* cut short by a signal: as well */
-		r = dial(opts, ret_fd);
-	}
-	return r;
-}
-
 int sl_takeover_begin(struct sl_control *c)
 {
 	struct sl_takeover *t;
 	int fd = -1;
-	int r = dial_patiently(c->opts, &fd);
+	int r = sl_takeover_dial(c->opts, &fd);
 
 	if (r == SL_TAKEOVER_NOBODY)
 		return r;
@@ -279,12 +76,12 @@ int sl_takeover_begin(struct sl_control *c)
 	c->takeover = t;
 	r = sl_channel_new(fd, &t->channel);
 	if (!r)
-		r = say_hello(t);
+		r = sl_takeover_say_hello(t);
 	if (!r)
-		r = receive_offer(t);
+		r = sl_takeover_receive_offer(t);
 	if (r == -EPIPE)
 		died(t);
-	else if (r != OFFER_COMPLETE) {
+	else if (r != SL_OFFER_COMPLETE) {
 		sl_error("cannot take over from the sluiced that runs: %s", sl_strerror(r));
 		return r;
 	}
@@ -294,7 +91,7 @@ int sl_takeover_begin(struct sl_control *c)
 
 bool sl_takeover_claim(struct sl_control *c, struct sl_served *s)
 {
-	struct inherited *in =
+	struct sl_inherited *in =
 		c->takeover ? sl_map_del(&c->takeover->sources, SL_KEY(&s->source->cookie)) : NULL;
 
 	if (!in)
@@ -310,7 +107,7 @@ bool sl_takeover_claim(struct sl_control *c, struct sl_served *s)
 
 static void free_sources(struct sl_takeover *t)
 {
-	struct inherited *in;
+	struct sl_inherited *in;
 	size_t pos = 0;
 
 	while ((in = sl_map_next(&t->sources, &pos, NULL))) {

@@ -82,6 +82,13 @@ int sl_dp_dir_lock(const char *dir, bool create);
 /* Unless something of somebody else is in it. Returns 0 or -errno. */
 int sl_dp_dir_remove(const char *dir);
 
+/* loader.c: names, as they are pinned. */
+extern const char *const sl_dp_programs[SL_DP_LINKS];
+extern const char *const sl_dp_map_names[SL_DP_MAPS];
+
+/* attach.c: undo what this open pinned; what it took over stays. */
+void sl_dp_unpin_fresh(struct sl_datapath *dp);
+
 /* map_sync.c: fills dp->services from the maps and removes left-over endpoints. */
 int sl_dp_services_load(struct sl_datapath *dp);
 void sl_dp_services_free(struct sl_datapath *dp);

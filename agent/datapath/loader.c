@@ -21,12 +21,12 @@
 
 /* Attached in this order: what a steered connection needs is there before the first one is steered.
  */
-static const char *const programs[SL_DP_LINKS] = {
+const char *const sl_dp_programs[SL_DP_LINKS] = {
 	"sl_sockops",	"sl_peername4", "sl_peername6", "sl_sockname4",
 	"sl_sockname6", "sl_connect4",	"sl_connect6",
 };
 
-static const char *const map_names[SL_DP_MAPS] = {
+const char *const sl_dp_map_names[SL_DP_MAPS] = {
 	[SL_DP_CONF] = "sl_conf",   [SL_DP_SVC] = "sl_svc",	  [SL_DP_EP] = "sl_ep",
 	[SL_DP_NETNS] = "sl_netns", [SL_DP_ADDR] = "sl_addr",	  [SL_DP_ORIG] = "sl_orig",
 	[SL_DP_OWN] = "sl_own",	    [SL_DP_FLOW] = "sl_flow",	  [SL_DP_STAT] = "sl_stat",
@@ -100,7 +100,7 @@ static bool is_replaceable(int i)
 /* Have the object use the map that is pinned under its name, if there is one. */
 static int reuse_map(struct sl_datapath *dp, int i, struct bpf_map *map)
 {
-	_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, "", map_names[i]);
+	_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, "", sl_dp_map_names[i]);
 	_cleanup_(sl_closep) int fd = -1;
 	struct bpf_map_info have = {0};
 	uint32_t len = sizeof(have);
@@ -122,7 +122,7 @@ static int reuse_map(struct sl_datapath *dp, int i, struct bpf_map *map)
 			return 0; /* ours takes its place: pin_maps() */
 		sl_warn("pinned map keeps its size, ignoring the new one map=%s entries=%u "
 			"wanted=%u",
-			map_names[i], have.max_entries, bpf_map__max_entries(map));
+			sl_dp_map_names[i], have.max_entries, bpf_map__max_entries(map));
 		r = bpf_map__set_max_entries(map, have.max_entries);
 	}
 	return r ? r : bpf_map__reuse_fd(map, fd);
@@ -131,12 +131,13 @@ static int reuse_map(struct sl_datapath *dp, int i, struct bpf_map *map)
 static int reuse_maps(struct sl_datapath *dp, char *err, size_t err_len)
 {
 	for (int i = 0; i < SL_DP_MAPS; i++) {
-		int r = reuse_map(dp, i, bpf_object__find_map_by_name(dp->skel->obj, map_names[i]));
+		int r = reuse_map(dp, i,
+				  bpf_object__find_map_by_name(dp->skel->obj, sl_dp_map_names[i]));
 
 		if (r)
 			return sl_dp_error(err, err_len, r,
 					   "cannot take over the pinned map %s/%s: %s", dp->dir,
-					   map_names[i], sl_strerror(r));
+					   sl_dp_map_names[i], sl_strerror(r));
 	}
 	return 0;
 }
@@ -221,7 +222,7 @@ static int load_object(struct sl_datapath *dp, const char *cgroup_path, char *er
 	if (r)
 		return explain_load(r, cgroup_path, err, err_len);
 	for (int i = 0; i < SL_DP_MAPS; i++)
-		dp->map[i] = bpf_object__find_map_fd_by_name(dp->skel->obj, map_names[i]);
+		dp->map[i] = bpf_object__find_map_fd_by_name(dp->skel->obj, sl_dp_map_names[i]);
 	return 0;
 }
 
@@ -241,191 +242,6 @@ static int configure(struct sl_datapath *dp, char *err, size_t err_len)
 		dp->heartbeat_limit_ns ? dp->heartbeat_limit_ns : HEARTBEAT_LIMIT_NS;
 	dp->conf->abi_version = SL_ABI_VERSION;
 	return 0;
-}
-
-/* Kernel objects are the same when their ids are. 0: there is none. */
-static uint32_t map_id(int fd)
-{
-	struct bpf_map_info have = {0};
-	uint32_t len = sizeof(have);
-
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, &have, &len) ? 0 : have.id;
-}
-
-static uint32_t link_id(int fd)
-{
-	struct bpf_link_info have = {0};
-	uint32_t len = sizeof(have);
-
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, &have, &len) ? 0 : have.id;
-}
-
-/* Have path be a pin of fd. *fresh: it was not. */
-static int pin(const char *path, int fd, uint32_t (*id_of)(int fd), bool *fresh)
-{
-	_cleanup_(sl_closep) int there = bpf_obj_get(path);
-	int r;
-
-	*fresh = false;
-	if (there >= 0 && id_of(there) == id_of(fd))
-		return 0;
-	if (there >= 0 && unlink(path) < 0)
-		return -errno;
-	r = bpf_obj_pin(fd, path);
-	*fresh = !r;
-	return r;
-}
-
-static int pin_maps(struct sl_datapath *dp)
-{
-	for (int i = 0; i < SL_DP_MAPS; i++) {
-		_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, "", map_names[i]);
-		bool fresh = false;
-		int r = path ? pin(path, dp->map[i], map_id, &fresh) : -ENOMEM;
-
-		if (r)
-			return r;
-		if (fresh)
-			dp->fresh_maps |= 1U << i;
-	}
-	return 0;
-}
-
-/* The pinned link of a program if it still holds on to this cgroup, or -ENOENT. */
-static int link_get(const char *path, uint64_t cgroup_id)
-{
-	_cleanup_(sl_closep) int fd = bpf_obj_get(path);
-	struct bpf_link_info have = {0};
-	uint32_t len = sizeof(have);
-	int r;
-
-	if (fd < 0)
-		return fd;
-	r = bpf_obj_get_info_by_fd(fd, &have, &len);
-	if (r)
-		return r;
-	if (have.type == BPF_LINK_TYPE_CGROUP && have.cgroup.cgroup_id == cgroup_id)
-		return sl_take_fd(&fd);
-	/* Attached elsewhere, or its cgroup was removed. */
-	return unlink(path) < 0 ? -errno : -ENOENT;
-}
-
-/* Two of them must not both decide about a socket: ours takes the place of the other version's. The
- * other programs act on sockets that they know alone. */
-static bool steers(int i)
-{
-	return !strncmp(programs[i], "sl_connect", strlen("sl_connect"));
-}
-
-/* The link that an agent of another version left for this program, for ours to go on with. */
-static int link_get_before(struct sl_datapath *dp, int i)
-{
-	_cleanup_(sl_freep) char *path =
-		sl_dp_pin_path(dp->dir, SL_DP_BEFORE_DIR "/" SL_DP_LINK_PREFIX, programs[i]);
-	int fd;
-
-	if (!path)
-		return -ENOMEM;
-	fd = link_get(path, dp->cgroup_id);
-	if (fd >= 0)
-		(void)unlink(path); /* pinned again below its own name */
-	return fd;
-}
-
-static int attach_program(struct sl_datapath *dp, int i)
-{
-	struct bpf_program *prog = bpf_object__find_program_by_name(dp->skel->obj, programs[i]);
-	_cleanup_(sl_freep) char *path = sl_dp_pin_path(dp->dir, SL_DP_LINK_PREFIX, programs[i]);
-	bool fresh;
-	int r = 0;
-
-	if (!path)
-		return -ENOMEM;
-	if (dp->link[i] < 0)
-		dp->link[i] = link_get(path, dp->cgroup_id);
-	if (dp->link[i] == -ENOENT && dp->other_abi && steers(i))
-		dp->link[i] = link_get_before(dp, i);
-	if (dp->link[i] >= 0)
-		r = bpf_link_update(dp->link[i], bpf_program__fd(prog), NULL);
-	else if (dp->link[i] == -ENOENT)
-		dp->link[i] = bpf_link_create(bpf_program__fd(prog), dp->cgroup_fd,
-					      bpf_program__expected_attach_type(prog), NULL);
-	if (r || dp->link[i] < 0)
-		return r ? r : dp->link[i];
-	r = pin(path, dp->link[i], link_id, &fresh);
-	if (!r && fresh)
-		dp->fresh_links |= 1U << i;
-	return r;
-}
-
-/* An agent of another version has begun to put its own in their place. */
-static bool ours_are_set_aside(const struct sl_datapath *dp)
-{
-	bool found = false;
-
-	for (int i = 0; i < SL_DP_MAPS && !found; i++) {
-		_cleanup_(sl_freep) char *path =
-			sl_dp_pin_path(dp->dir, SL_DP_BEFORE_DIR "/", map_names[i]);
-		_cleanup_(sl_closep) int fd = path ? bpf_obj_get(path) : -1;
-
-		found = fd >= 0 && map_id(fd) == map_id(dp->map[i]);
-	}
-	return found;
-}
-
-/* What of another version is in the way. */
-static int clear_pins(struct sl_datapath *dp)
-{
-	int r;
-
-	/* Ours again, after another agent's attempt to take over. */
-	if (dp->attached)
-		return ours_are_set_aside(dp) ? sl_dp_pins_take_back(dp->dir) : 0;
-	if (!dp->other_abi)
-		return dp->beside ? 0 : sl_dp_pins_forget_before(dp->dir);
-	r = sl_dp_pins_check(dp->dir, dp->skel, &(uint32_t){0});
-	return r == -ESTALE ? sl_dp_pins_set_aside(dp->dir) : r < 0 ? r : 0;
-}
-
-int sl_datapath_attach(struct sl_datapath *dp, char *err, size_t err_len)
-{
-	int r = clear_pins(dp);
-
-	if (!r)
-		r = pin_maps(dp);
-	if (r)
-		return sl_dp_error(err, err_len, r, "cannot pin maps in %s: %s", dp->dir,
-				   sl_strerror(r));
-	for (int i = 0; i < SL_DP_LINKS; i++) {
-		r = attach_program(dp, i);
-		if (r)
-			return sl_dp_error(err, err_len, r, "cannot attach %s to the cgroup: %s%s",
-					   programs[i], sl_strerror(r),
-					   r == -EPERM ? " (another program there forbids it, or "
-							 "CAP_NET_ADMIN is missing)"
-						       : "");
-	}
-	dp->attached = true;
-	return 0;
-}
-
-/* Undo what this open pinned; what it took over stays. */
-static void unpin_fresh(struct sl_datapath *dp)
-{
-	for (int i = 0; i < SL_DP_LINKS + SL_DP_MAPS; i++) {
-		bool is_link = i < SL_DP_LINKS;
-		int k = is_link ? i : i - SL_DP_LINKS;
-		_cleanup_(sl_freep) char *path = NULL;
-
-		if (!((is_link ? dp->fresh_links : dp->fresh_maps) & 1U << k))
-			continue;
-		path = sl_dp_pin_path(dp->dir, is_link ? SL_DP_LINK_PREFIX : "",
-				      is_link ? programs[k] : map_names[k]);
-		if (path)
-			(void)unlink(path); /* the error that brought us here is the one to tell */
-	}
-	if (!dp->took_over)
-		(void)sl_dp_dir_remove(dp->dir);
 }
 
 static int lock_dir(struct sl_datapath *dp, char *err, size_t err_len)
@@ -536,7 +352,7 @@ int sl_datapath_open(const struct sl_datapath_opts *opts, struct sl_datapath **r
 	r = open_at(dp, opts, err, err_len);
 	if (r) {
 		if (dp->lock >= 0)
-			unpin_fresh(dp);
+			sl_dp_unpin_fresh(dp);
 		(void)sl_datapath_close(dp, false);
 		return r;
 	}

@@ -638,10 +638,11 @@ def test_an_agent_with_other_maps(world):
             return c.sock.getpeername(), c.request().status
     named = world.spawn(world.client, run)
     named.next_report()
-    for program in (other, None, other):
-        world.upgrade("--log-level", "debug", program=program, drain_timeout=20000)
-        assert routed(world)
+    world.upgrade(program=other, drain_timeout=20000)
     assert named.stop_and_result() == (world.addr(), 200), "the programs that know its socket are still there"
+    for program in (None, other):
+        world.upgrade(program=program, drain_timeout=20000)
+        assert routed(world)
     world.wait_ready()
     print(clients.end())
     world.upgrade(program=other)  # the same maps again
