@@ -170,7 +170,8 @@ static int keep_fds(struct sl_channel *ch, const int *fds, size_t n)
 		ch->fds = more;
 		ch->cap_fds = cap;
 	}
-	memcpy(ch->fds + ch->n_fds, fds, n * sizeof(*fds));
+	if (n)
+		memcpy(ch->fds + ch->n_fds, fds, n * sizeof(*fds));
 	ch->n_fds += n;
 	return 0;
 }
@@ -236,7 +237,8 @@ static int take_frame(struct sl_channel *ch, struct sl_received *ret)
 	for (unsigned i = 0; i < ret->frame.n_fds; i++)
 		ret->fds[i] = ch->fds[i];
 	ch->n_fds -= ret->frame.n_fds;
-	memmove(ch->fds, ch->fds + ret->frame.n_fds, ch->n_fds * sizeof(*ch->fds));
+	if (ch->n_fds)
+		memmove(ch->fds, ch->fds + ret->frame.n_fds, ch->n_fds * sizeof(*ch->fds));
 	ch->taken_bytes = (size_t)n;
 	return 1;
 }

@@ -17,7 +17,7 @@
 enum { MAX_GIVEN = 16, FIRST_ID = 1000 };
 
 static struct rig r;
-static struct rig_peer client, server, other;
+static struct rig_peer client, server, other, far;
 static struct rig_backend *cart;
 
 /* What was given, with text and descriptors of its own: as it would arrive. */
@@ -91,7 +91,7 @@ static void drop(struct sl_handed *h)
 
 static void set_up(void)
 {
-	client = server = other = RIG_PEER_INIT;
+	client = server = other = far = RIG_PEER_INIT;
 	n_given = 0;
 	refuses = false;
 	rig_init(&r);
@@ -104,6 +104,7 @@ static void tear_down(void)
 	rig_close(&client);
 	rig_close(&server);
 	rig_close(&other);
+	rig_close(&far);
 	rig_stop(&r);
 }
 
@@ -404,7 +405,10 @@ Test(handover, an_end_with_connections_lent)
 	begin(GET, &r.backends[0]);
 	rig_send(&r, &server, OK);
 	rig_expect(&r, &client, OK);
-	begin(TLS, cart);
+	rig_connect(&r, &other);
+	rig_send(&r, &other, TLS);
+	rig_accept(&r, cart, &far);
+	rig_expect(&r, &far, TLS);
 	hand_over();
 	for (unsigned i = 0; i < n_given; i++)
 		drop(&given[i]);
