@@ -167,6 +167,7 @@ http {{
 
 
 class Envoy(Program):
+    """Without what it adds unless told otherwise and the others do not: a request id, headers of its own."""
     def command(self):
         return [envoy(), "--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c", self.file]
 
@@ -183,10 +184,11 @@ class Envoy(Program):
         extension = "type.googleapis.com/envoy.extensions.filters."
         manager = {"@type": extension + "network.http_connection_manager.v3.HttpConnectionManager",
                    "stat_prefix": "b", "codec_type": "AUTO", "normalize_path": True,
-                   "stream_idle_timeout": "0s",
+                   "stream_idle_timeout": "0s", "generate_request_id": False,
                    "route_config": {"virtual_hosts": [{"name": "b", "domains": ["*"], "routes": [route]}]},
                    "http_filters": [{"name": "envoy.filters.http.router",
-                                     "typed_config": {"@type": extension + "http.router.v3.Router"}}]}
+                                     "typed_config": {"@type": extension + "http.router.v3.Router",
+                                                      "suppress_envoy_headers": True}}]}
         listener = {"name": "l", "address": {"socket_address": {"address": self.addr[0],
                                                                 "port_value": self.addr[1]}},
                     "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager",
