@@ -190,7 +190,7 @@ static void read_message(struct reader *r, struct sl_client_hello *ret)
 enum sl_client_hello_result sl_client_hello_parse(const char *p, size_t n,
 						  struct sl_client_hello *ret)
 {
-	struct reader r = {.p = (const unsigned char *)p, .n = n};
+	struct reader r = {.p = (const unsigned char *)(n ? p : ""), .n = n};
 
 	ret->name = SL_STR("");
 	ret->need = 0;
