@@ -267,7 +267,8 @@ int sl_control_attend(struct sl_control *c)
 	if (r)
 		return failed("cannot watch the kernel's events", r);
 	sl_timer_arm(c->loop, &c->beat, sl_loop_now(c->loop));
-	if (c->opts->status_file)
+	/* Taken over with a configuration in force; else the first one brings it. */
+	if (c->opts->status_file && c->snap)
 		sl_timer_arm(c->loop, &c->status_due, sl_loop_now(c->loop));
 	return 0;
 }
