@@ -236,14 +236,18 @@ def test_a_connection_keeps_its_identity(world):
 
 
 def test_pooled_connections_go_along(world):
+    # Declared, so that nothing is dialled in case the server speaks first.
+    world.add_service("declared", [world.a], [m.port(80, 8080, "http", app_protocol="http")],
+                      vip=("10.96.0.62", "fd00:96::62"))
+    world.route("declared", [m.rule(backends="declared")], ["declared"])
     begin(world, workers=1)
     for _ in range(3):
-        world.fetch()
+        assert world.fetch(service="declared").status == 200
     before = world.a.backend.stats()["accepted"]
     world.upgrade(workers=1)
     wait_for(lambda: world.metrics().sum("sluice_upstream_pool", state="idle") >= 1)
     for _ in range(3):
-        world.fetch()
+        assert world.fetch(service="declared").status == 200
     assert world.a.backend.stats()["accepted"] == before
 
 
