@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * connect(2): a stream to a routed Service goes to the agent's listener in the caller's network
- * namespace, and getpeername(2) and getsockname(2) show the application what it expects.
+ * namespace, or to an endpoint of a backend where a TCPRoute leaves that to the kernel; a UDP
+ * socket to an endpoint of a UDPRoute's backend. getpeername(2) and getsockname(2) show the
+ * application what it expects.
  * A connect that is not to a routed Service costs one hash lookup and one look at the socket.
  */
 #include "maps.h"
@@ -9,20 +11,15 @@
 #include "ctx.h"
 #include "kernel.h"
 #include "lib/stat.h"
+#include "split.h"
 #include "lib/svc.h"
 
-#define REFUSE	      0 /* EPERM, or what bpf_set_retval() said */
-#define ALLOW	      1
 #define AF_INET	      2
 #define SOCK_STREAM   1
-#define IPPROTO_TCP   6
+#define SOCK_DGRAM    2
 #define IPPROTO_MPTCP 262
-#define ECONNREFUSED  111
 
 char sl_license[] SEC("license") __weak = "Dual BSD/GPL";
-
-/* Set before load: the helper is missing before Linux 5.18. */
-const volatile __u8 sl_has_set_retval = 0;
 
 /* The ends of the call at hand, each read once. Ports in host order here and in the maps; what the
  * kernel gives and takes is in network order. */
@@ -34,21 +31,6 @@ struct call {
 	int v4;		  /* also when an IPv6 socket calls a v4-mapped address */
 	int hook4;
 };
-
-/* hook4 is a constant where this is inlined: an IPv4 hook may not even contain the other branch. */
-static __always_inline void set_address(struct bpf_sock_addr *ctx, int hook4, struct sl_ip ip,
-					__u16 port)
-{
-	if (hook4) {
-		SL_CTX_SET(ctx, user_ip4, ip.w[3]);
-	} else {
-		SL_CTX_SET(ctx, user_ip6[0], ip.w[0]);
-		SL_CTX_SET(ctx, user_ip6[1], ip.w[1]);
-		SL_CTX_SET(ctx, user_ip6[2], ip.w[2]);
-		SL_CTX_SET(ctx, user_ip6[3], ip.w[3]);
-	}
-	SL_CTX_SET(ctx, user_port, bpf_htons(port));
-}
 
 /* For splicing, which some programs cannot bear. */
 static __always_inline void remember_program(struct sl_orig *o)
@@ -95,18 +77,14 @@ static __always_inline int balance(struct bpf_sock_addr *ctx, struct bpf_sock *s
 
 	if (ep)
 		to = sl_ip_load(ep->addr);
-	if (!ep || sl_ip_is_v4(to) != call->v4) {
-		sl_count(SL_REASON_NO_ENDPOINT);
-		if (sl_has_set_retval)
-			bpf_set_retval(-ECONNREFUSED);
-		return REFUSE;
-	}
+	if (!ep || sl_ip_is_v4(to) != call->v4)
+		return sl_refuse(SL_REASON_NO_ENDPOINT);
 	/* Without the record getpeername shows the endpoint: no reason to refuse. */
 	if (remember(ctx, sk, call, to, ep->port, 0))
 		sl_count(SL_REASON_NO_MEMORY);
-	set_address(ctx, call->hook4, to, ep->port);
+	sl_ctx_set_address(ctx, call->hook4, to, ep->port);
 	sl_count(SL_REASON_DIRECT);
-	return ALLOW;
+	return SL_ALLOW;
 }
 
 static __always_inline int fail(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
@@ -117,12 +95,12 @@ static __always_inline int fail(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
 	switch (sl_verdict(svc, conf->policy)) {
 	case SL_VERDICT_REFUSE:
 		sl_count(SL_REASON_CLOSED);
-		return REFUSE;
+		return SL_REFUSE;
 	case SL_VERDICT_BALANCE:
 		return balance(ctx, sk, call, svc);
 	default:
 		sl_count(SL_REASON_OPEN);
-		return ALLOW;
+		return SL_ALLOW;
 	}
 }
 
@@ -271,38 +249,45 @@ static __always_inline __u32 steer(struct bpf_sock_addr *ctx, struct bpf_sock *s
 		return SL_REASON_PORT_TAKEN;
 	if (remember(ctx, sk, call, via, port, 1))
 		return SL_REASON_NO_MEMORY;
-	set_address(ctx, call->hook4, via, port);
+	sl_ctx_set_address(ctx, call->hook4, via, port);
 	return SL_REASON_STEERED;
 report:
 	report(netns, call, reason);
 	return reason;
 }
 
-static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct call *call)
+/* Where the kernel follows a rule alone: a connection, or a connected socket's one flow, for as
+ * long as it is connected. Returns SL_REFUSE, SL_ALLOW, or -1: that is not so here. */
+static __always_inline int split(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				 const struct call *call, int udp)
 {
-	struct sl_svc_key key = {.port = call->port};
-	struct bpf_sock *sk = ctx->sk;
-	__u32 zero = 0, reason, protocol = SL_CTX(ctx, protocol);
-	struct sl_svc_val *svc;
-	struct sl_conf *conf;
+	struct sl_split_to to;
 
-	if (SL_CTX(ctx, type) != SOCK_STREAM || !sk)
-		return ALLOW;
-	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
-		return ALLOW;
-	/* Whatever this socket was sent to before, it is going elsewhere now. */
-	(void)bpf_sk_storage_delete(&sl_orig, sk);
-	sl_ip_store(key.addr, call->dst);
-	svc = bpf_map_lookup_elem(&sl_svc, &key);
-	if (!svc)
-		return ALLOW;
-	if (bpf_sk_storage_get(&sl_own, sk, 0, 0)) {
-		sl_count(SL_REASON_OWN);
-		return ALLOW;
+	switch (sl_split_choose(call->dst, call->port, udp ? IPPROTO_UDP : IPPROTO_TCP, &to)) {
+	case SL_SPLIT_NOT_OURS:
+		return -1;
+	case SL_SPLIT_REFUSED:
+		return sl_refuse(udp ? SL_REASON_SPLIT_NONE : SL_REASON_SPLIT_TCP_NONE);
+	case SL_SPLIT_CHOSEN:
+		break;
 	}
-	conf = bpf_map_lookup_elem(&sl_conf, &zero);
+	/* Without the record the application sees the endpoint: no reason to refuse. */
+	if (remember(ctx, sk, call, to.ip, to.port, 0))
+		sl_count(SL_REASON_NO_MEMORY);
+	sl_ctx_set_address(ctx, call->hook4, to.ip, to.port);
+	sl_count(udp ? SL_REASON_SPLIT : SL_REASON_SPLIT_TCP);
+	return SL_ALLOW;
+}
+
+/* To the agent; where that cannot be, as the failure policy has it. */
+static __always_inline int to_agent(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				    struct call *call, const struct sl_svc_val *svc)
+{
+	__u32 zero = 0, reason;
+	struct sl_conf *conf = bpf_map_lookup_elem(&sl_conf, &zero);
+
 	if (!conf) /* an array of one: cannot be */
-		return ALLOW;
+		return SL_ALLOW;
 	call->v4 = sl_ip_is_v4(call->dst);
 	call->bound_port = SL_CTX(sk, src_port);
 	if (SL_CTX(sk, family) == AF_INET)
@@ -313,7 +298,41 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct call *ca
 	if (reason != SL_REASON_STEERED)
 		return fail(ctx, sk, call, svc, conf, reason);
 	sl_count(SL_REASON_STEERED);
-	return ALLOW;
+	return SL_ALLOW;
+}
+
+static __always_inline int is_tcp(__u32 type, __u32 protocol)
+{
+	return type == SOCK_STREAM && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+}
+
+static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct call *call)
+{
+	struct sl_svc_key key = {.port = call->port};
+	__u32 type = SL_CTX(ctx, type), protocol = SL_CTX(ctx, protocol);
+	int udp = type == SOCK_DGRAM && protocol == IPPROTO_UDP;
+	struct bpf_sock *sk = ctx->sk;
+	struct sl_svc_val *svc = NULL;
+	int verdict;
+
+	if (!sk || (!udp && !is_tcp(type, protocol)))
+		return SL_ALLOW;
+	/* Whatever this socket was sent to before, it is going elsewhere now. */
+	(void)bpf_sk_storage_delete(&sl_orig, sk);
+	if (!udp) {
+		sl_ip_store(key.addr, call->dst);
+		svc = bpf_map_lookup_elem(&sl_svc, &key);
+		if (!svc)
+			return SL_ALLOW;
+		if (bpf_sk_storage_get(&sl_own, sk, 0, 0)) {
+			sl_count(SL_REASON_OWN);
+			return SL_ALLOW;
+		}
+	}
+	verdict = split(ctx, sk, call, udp);
+	if (verdict >= 0)
+		return verdict;
+	return svc ? to_agent(ctx, sk, call, svc) : SL_ALLOW;
 }
 
 SEC("cgroup/connect4")
@@ -352,8 +371,8 @@ static __always_inline int on_getpeername(struct bpf_sock_addr *ctx, int hook4, 
 	struct sl_orig *o = recall(ctx);
 
 	if (o && sl_orig_holds(o, peer, bpf_ntohs(SL_CTX(ctx, user_port))))
-		set_address(ctx, hook4, sl_ip_load(o->addr), o->port);
-	return ALLOW;
+		sl_ctx_set_address(ctx, hook4, sl_ip_load(o->addr), o->port);
+	return SL_ALLOW;
 }
 
 SEC("cgroup/getpeername4")
@@ -377,15 +396,15 @@ static __always_inline int on_getsockname(struct bpf_sock_addr *ctx, int hook4, 
 	__u64 netns;
 
 	if (!o || !sk || !sl_local_hidden(o, local, bpf_ntohs(SL_CTX(sk, dst_port))))
-		return ALLOW;
+		return SL_ALLOW;
 	netns = o->netns;
 	ns = bpf_map_lookup_elem(&sl_netns, &netns);
 	if (!ns)
-		return ALLOW;
+		return SL_ALLOW;
 	source = sl_ip_is_v4(local) ? sl_ip_load(ns->source4) : sl_ip_load(ns->source6);
 	if (!sl_ip_is_any(source))
-		set_address(ctx, hook4, source, bpf_ntohs(SL_CTX(ctx, user_port)));
-	return ALLOW;
+		sl_ctx_set_address(ctx, hook4, source, bpf_ntohs(SL_CTX(ctx, user_port)));
+	return SL_ALLOW;
 }
 
 SEC("cgroup/getsockname4")

@@ -25,3 +25,21 @@
 		     :                                                                           \
 		     : "r"(p), "i"(__builtin_offsetof(typeof(*(p)), field)), "r"((__u32)(value)) \
 		     : "memory")
+
+#define SL_REFUSE 0 /* EPERM, or what bpf_set_retval() said */
+#define SL_ALLOW  1
+
+/* hook4 is a constant where this is inlined: an IPv4 hook may not even contain the other branch. */
+static __always_inline void sl_ctx_set_address(struct bpf_sock_addr *ctx, int hook4,
+					       struct sl_ip ip, __u16 port)
+{
+	if (hook4) {
+		SL_CTX_SET(ctx, user_ip4, ip.w[3]);
+	} else {
+		SL_CTX_SET(ctx, user_ip6[0], ip.w[0]);
+		SL_CTX_SET(ctx, user_ip6[1], ip.w[1]);
+		SL_CTX_SET(ctx, user_ip6[2], ip.w[2]);
+		SL_CTX_SET(ctx, user_ip6[3], ip.w[3]);
+	}
+	SL_CTX_SET(ctx, user_port, bpf_htons(port));
+}

@@ -88,3 +88,34 @@ struct {
 	__type(key, __u64);
 	__type(value, __u64);
 } sl_seen SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SL_MAX_SERVICES);
+	__type(key, struct sl_split_key);
+	__type(value, struct sl_split_val);
+} sl_split SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SL_MAX_ENDPOINTS);
+	__type(key, struct sl_ep_key);
+	__type(value, struct sl_ep_val);
+} sl_split_ep SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SL_MAX_ENDPOINTS);
+	__type(key, struct sl_member_key);
+	__type(value, __u32);
+} sl_member SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct sl_udp);
+} sl_udp SEC(".maps") __weak;

@@ -81,3 +81,23 @@ int sl_unix_listen(const char *path, int backlog, int inherited, int *ret_fd)
 	*ret_fd = sl_take_fd(&fd);
 	return 0;
 }
+
+int sl_unix_forget(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	size_t len = strlen(path);
+	const char *slash = strrchr(path, '/');
+	int r;
+
+	if (len >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(sun.sun_path, path, len + 1);
+	r = remove_stale(&sun);
+	if (r || !slash || slash == path)
+		return r;
+	sun.sun_path[slash - path] = '\0';
+	/* Others may have files there, or it is a mount. */
+	if (rmdir(sun.sun_path) && errno != ENOTEMPTY && errno != ENOENT && errno != EBUSY)
+		return -errno;
+	return 0;
+}

@@ -143,3 +143,13 @@ uint64_t sl_hash_bytes(const void *p, size_t len)
 	h = mix(a ^ seed[1], b ^ h);
 	return mix(h ^ len, 0x9e3779b97f4a7c15ULL);
 }
+
+char *sl_percent_put(char *out, char c)
+{
+	static const char digits[] = "0123456789ABCDEF";
+
+	*out++ = '%';
+	*out++ = digits[(unsigned char)c >> 4];
+	*out++ = digits[(unsigned char)c & 15];
+	return out;
+}

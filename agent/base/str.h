@@ -54,6 +54,8 @@ static inline struct sl_str sl_str_skip(struct sl_str s, size_t n)
 int sl_str_cmp(struct sl_str a, struct sl_str b);
 /* Without leading and trailing spaces and tabs (OWS of RFC 9110 section 5.6.3). */
 struct sl_str sl_str_trim(struct sl_str s);
+/* Writes "%XX" (RFC 3986 section 2.1). Returns what is behind it. */
+char *sl_percent_put(char *out, char c);
 /* 64 bits, stable within one process only (seeded at start against crafted collisions). */
 uint64_t sl_hash_bytes(const void *p, size_t len);
 

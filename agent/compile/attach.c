@@ -49,11 +49,12 @@ static int port_attach(struct sl_compiler *c, struct service_node *s,
 {
 	struct port_node *port = service_port(s, sp);
 	struct route_work *rw = n->work;
+	bool spoken = sp->protocol == route_protocol(rw->kind);
 
-	if (port && protocol_routable(port->app_protocol, rw->kind))
+	if (spoken && port && protocol_routable(port->app_protocol, rw->kind))
 		return table_attach(c, port, n, &to->group);
-	if (sp->protocol != SL_PROTOCOL_TCP)
-		to->why_not = sp->protocol == SL_PROTOCOL_UDP ? SL_STR("UDP") : SL_STR("SCTP");
+	if (!spoken)
+		to->why_not = sl_str_from(sl_protocol_name(sp->protocol));
 	else
 		return sl_arena_printf(&rw->arena, &to->why_not, "appProtocol %.*s",
 				       SL_STR_ARG(sp->app_protocol));
@@ -100,6 +101,12 @@ static int parent_attach(struct sl_compiler *c, const struct sl_parent_ref *ref,
 	struct route_work *rw = n->work;
 	struct service_node *s;
 
+	if (rw->shadow && rw->kind >= SL_ROUTE_TLS)
+		return fail(
+			rw, p, "UnsupportedValue",
+			"annotation sluice.dev/shadow is for HTTPRoutes and GRPCRoutes: this %s "
+			"is not applied",
+			route_kind_name(rw->kind));
 	if (route_depend(c, n, ref->namespace, ref->name, &s))
 		return -ENOMEM;
 	if (!s->service)
@@ -119,6 +126,11 @@ static int parent_attach(struct sl_compiler *c, const struct sl_parent_ref *ref,
 		return fail(rw, p, "UnsupportedValue",
 			    "Service %.*s has no cluster IP that rules could be applied to",
 			    SL_STR_ARG(s->key));
+	if (rw->kind == SL_ROUTE_UDP && !sl_str_eq(s->namespace, n->route->object.meta.namespace))
+		return fail(rw, p, "UnsupportedValue",
+			    "A UDPRoute applies to all clients of a Service, so it has to be in "
+			    "the Service's namespace, %.*s",
+			    SL_STR_ARG(s->namespace));
 	return service_attach(c, s, ref, n, p);
 }
 

@@ -81,6 +81,7 @@ static int report_new(struct sl_compiler *c, struct sl_compile_report **ret)
 	if (!report)
 		return -ENOMEM;
 	report->routes = sl_pmap_copy(&c->statuses);
+	report->next_change_s = c->next_change_s;
 	r = routes_warn(c, &report->diags);
 	if (!r)
 		r = vips_warn(c, &report->diags);
@@ -104,8 +105,14 @@ static void state_init(struct sl_compiler *c)
 	sl_list_init(&c->changed_ports);
 	sl_list_init(&c->warned_routes);
 	sl_list_init(&c->untold_routes);
-	sl_list_init(&c->bad_policies);
+	sl_list_init(&c->bad_services);
+	sl_list_init(&c->placeless);
+	sl_list_init(&c->bad_pods);
+	sl_list_init(&c->gone_tls_policies);
+	sl_list_init(&c->tls_services);
+	sl_list_init(&c->idle_variants);
 	contest_init(&c->vips);
+	contest_init(&c->udp_vips);
 	contest_init(&c->pod_ips);
 	contest_init(&c->pod_uids);
 }
@@ -114,17 +121,24 @@ static void state_init(struct sl_compiler *c)
 static void state_drop(struct sl_compiler *c)
 {
 	routes_free(c);
+	xbackends_free(c);
 	services_free(c);
+	tls_policies_free(c);
 	pods_free(c);
+	policies_free(c);
+	(void)sl_object_unref(c->node ? &c->node->object : NULL); /* always NULL */
 	contest_deinit(&c->vips);
+	contest_deinit(&c->udp_vips);
 	contest_deinit(&c->pod_ips);
 	contest_deinit(&c->pod_uids);
 	sl_slots_deinit(&c->slots);
 	sl_pmap_deinit(&c->frontends);
+	sl_pmap_deinit(&c->udp_frontends);
 	sl_pmap_deinit(&c->upstreams);
 	sl_pmap_deinit(&c->pods_by_ip);
 	sl_pmap_deinit(&c->pods_by_uid);
 	sl_pmap_deinit(&c->plan);
+	sl_pmap_deinit(&c->splits);
 	sl_pmap_deinit(&c->statuses);
 	*c = (struct sl_compiler){.last_rule_id = c->last_rule_id,
 				  .last_group_id = c->last_group_id};
@@ -155,14 +169,17 @@ struct sl_compiler *sl_compiler_free(struct sl_compiler *c)
 static int build(struct sl_compiler *c)
 {
 	static int (*const steps[])(struct sl_compiler *) = {
-		routes_detach,	services_build,	 routes_build, groups_build,
-		statuses_build, frontends_build, vips_settle,  pods_settle,
+		policies_build, tls_policies_build, routes_detach, services_build,
+		routes_build,	variants_settle,    groups_build,  statuses_build,
+		xbackends_tell, frontends_build,    vips_settle,   pods_settle,
 	};
+	int r = xbackends_build(c);
 
+	if (r)
+		return r;
 	services_compare(c);
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
-		int r = steps[i](c);
-
+		r = steps[i](c);
 		if (r)
 			return r;
 	}
@@ -180,12 +197,15 @@ static int snapshot_new(const struct sl_compiler *c, struct sl_snapshot **ret)
 		return r;
 	snap->generation = c->opts.generation;
 	snap->frontends = sl_pmap_copy(&c->frontends);
+	snap->udp_frontends = sl_pmap_copy(&c->udp_frontends);
 	snap->upstreams = sl_pmap_copy(&c->upstreams);
 	snap->pods_by_ip = sl_pmap_copy(&c->pods_by_ip);
 	snap->pods_by_uid = sl_pmap_copy(&c->pods_by_uid);
 	snap->plan.services = sl_pmap_copy(&c->plan);
+	snap->plan.splits = sl_pmap_copy(&c->splits);
 	snap->n_rules = c->n_rules;
 	snap->n_wrr = c->slots.end;
+	snap->has_faults = c->policies[POLICY_FAULT].targets.n;
 	*ret = snap;
 	return 0;
 }
@@ -216,8 +236,9 @@ int sl_compiler_run(struct sl_compiler *c, const struct sl_model *model,
 {
 	int r;
 
-	if (c->opts.failure_policy != opts->failure_policy)
-		state_drop(c); /* it is in every plan */
+	/* They are in every plan, and every upstream. */
+	if (c->opts.failure_policy != opts->failure_policy || !sl_str_eq(c->opts.node, opts->node))
+		state_drop(c);
 	c->opts = *opts;
 	r = run(c, model, ret, ret_report);
 	if (r)

@@ -6,10 +6,10 @@
 #include "base/cleanup.h"
 #include "compile/work.h"
 
-enum { MAX_LISTED = 8, MAX_CONDITIONS = 3 };
+enum { MAX_LISTED = 8, MAX_CONDITIONS = 4 };
 
-static int condition_set(struct sl_route_status *st, struct sl_condition *c, const char *type,
-			 const char *status, const char *reason, struct sl_str message)
+int condition_set(struct sl_route_status *st, struct sl_condition *c, const char *type,
+		  const char *status, const char *reason, struct sl_str message)
 {
 	c->type = sl_str_from(type); /* literals: they outlive the report */
 	c->status = sl_str_from(status);
@@ -130,10 +130,9 @@ static int describe_conflict(const struct parent_work *p, const struct ports_tex
 }
 
 static const char *const consequences[SL_N_ROUTE_KINDS] = {
-	[SL_ROUTE_GRPC] = "requests get UNAVAILABLE",
-	[SL_ROUTE_HTTP] = "requests get 500",
-	[SL_ROUTE_TLS] = "connections are refused",
-	[SL_ROUTE_TCP] = "connections are refused",
+	[SL_ROUTE_GRPC] = "requests get UNAVAILABLE", [SL_ROUTE_HTTP] = "requests get 500",
+	[SL_ROUTE_TLS] = "connections are refused",   [SL_ROUTE_TCP] = "connections are refused",
+	[SL_ROUTE_UDP] = "datagrams are refused",
 };
 
 /* *ret_reason: against it, NULL when accepted. */
@@ -160,7 +159,9 @@ static int judge_ports(const struct route_work *rw, const struct parent_work *p,
 		return describe_attached(p, &t, text);
 	}
 	*ret_reason = first_reason(rw);
-	r = sl_buf_printf(text, "No rule can be used, so %s: ", consequences[rw->kind]);
+	r = sl_buf_printf(text, "No rule can be used, so %s: ",
+			  rw->shadow ? "enforcing it would refuse requests"
+				     : consequences[rw->kind]);
 	return r ? r : describe_rules(text, rw);
 }
 
@@ -210,8 +211,34 @@ static int partially_invalid(struct sl_route_status *st, const struct route_work
 				 sl_buf_str(&text));
 }
 
-static int parent_status(struct sl_route_status *st, const struct route_work *rw,
-			 const struct parent_work *p, struct sl_parent_status *ret)
+/* Of a route that is accepted, and not enforced: the ports where no request is shown to it. */
+static int shadow(struct sl_route_status *st, const struct parent_work *p, struct sl_condition *c)
+{
+	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
+	unsigned n_seen = 0, n_hidden = 0;
+	int r = sl_buf_append_str(
+		&text, SL_STR("Not enforced (annotation sluice.dev/shadow): requests are compared "
+			      "with what it would do"));
+
+	for (const struct parent_port *port = p->ports; port && !r; port = port->next) {
+		const struct group_node *by = port->group ? group_hidden_by(port->group) : NULL;
+
+		if (!port->group || group_loses_to(port->group))
+			continue;
+		n_seen += !by;
+		if (by)
+			r = sl_buf_printf(&text, "%s%u (%ss take whole connections)",
+					  n_hidden++ ? ", " : "; none is seen at port ", port->port,
+					  route_kind_name(by->kind));
+	}
+	return r ? r
+		 : condition_set(st, c, "sluice.dev/Shadow", n_seen ? "True" : "False",
+				 n_seen ? "NotEnforced" : "NotEvaluated", sl_buf_str(&text));
+}
+
+static int parent_status(const struct sl_compiler *compiler, struct sl_route_status *st,
+			 const struct route_work *rw, const struct parent_work *p,
+			 struct sl_parent_status *ret)
 {
 	struct sl_condition *c = sl_arena_new_n(&st->arena, struct sl_condition, MAX_CONDITIONS);
 	bool is_accepted;
@@ -226,27 +253,25 @@ static int parent_status(struct sl_route_status *st, const struct route_work *rw
 		r = resolved_refs(st, rw, &c[ret->n_conditions++]);
 	if (!r && is_accepted && rw->n_usable < rw->route->n_rules)
 		r = partially_invalid(st, rw, &c[ret->n_conditions++]);
+	if (!r && is_accepted && rw->shadow)
+		r = shadow(st, p, &c[ret->n_conditions++]);
+	if (!r && is_accepted && rw->by_kernel)
+		r = kernel_tell(compiler, st, rw, p, &c[ret->n_conditions++]);
 	return r;
 }
 
-static int status_fill(const struct route_work *rw, struct sl_route_status *st)
+static int parents_tell(const struct sl_compiler *c, const struct route_work *rw,
+			struct sl_route_status *st, struct sl_parent_status *out)
 {
 	const struct sl_route_object *route = rw->route;
-	struct sl_parent_status *out =
-		sl_arena_new_n(&st->arena, struct sl_parent_status, route->n_parent_refs + 1);
 
-	if (!out || sl_arena_printf(&st->arena, &st->key, "%s/%.*s", route_kind_name(rw->kind),
-				    SL_STR_ARG(route->object.key)))
-		return -ENOMEM;
-	st->route = sl_object_ref((struct sl_object *)&route->object);
-	st->parents = out;
 	for (uint32_t i = 0; i < route->n_parent_refs; i++) {
 		int r;
 
 		if (!rw->parents[i].ours)
 			continue;
 		out[st->n_parents].ref = &route->parent_refs[i];
-		r = parent_status(st, rw, &rw->parents[i], &out[st->n_parents++]);
+		r = parent_status(c, st, rw, &rw->parents[i], &out[st->n_parents++]);
 		if (r)
 			return r;
 	}
@@ -268,13 +293,21 @@ static bool same_condition(const struct sl_condition *a, const struct sl_conditi
 	       sl_str_eq(a->reason, b->reason) && sl_str_eq(a->message, b->message);
 }
 
+static bool same_ref(const struct sl_parent_ref *a, const struct sl_parent_ref *b)
+{
+	return a == b ||
+	       (a->port == b->port && sl_str_eq(a->group, b->group) &&
+		sl_str_eq(a->kind, b->kind) && sl_str_eq(a->namespace, b->namespace) &&
+		sl_str_eq(a->name, b->name) && sl_str_eq(a->section_name, b->section_name));
+}
+
 /* A route that was only looked at again: nobody need hear of it. */
 static bool same_status(const struct sl_route_status *a, const struct sl_route_status *b)
 {
 	if (!a || a->route != b->route || a->n_parents != b->n_parents)
 		return false;
 	for (uint32_t i = 0; i < a->n_parents; i++) {
-		if (a->parents[i].ref != b->parents[i].ref ||
+		if (!same_ref(a->parents[i].ref, b->parents[i].ref) ||
 		    a->parents[i].n_conditions != b->parents[i].n_conditions)
 			return false;
 		for (uint32_t j = 0; j < a->parents[i].n_conditions; j++) {
@@ -286,27 +319,52 @@ static bool same_status(const struct sl_route_status *a, const struct sl_route_s
 	return true;
 }
 
-static int status_build(struct sl_compiler *c, struct route_node *n)
+int status_new(const struct sl_object *of, uint32_t max_parents, struct sl_route_status **ret,
+	       struct sl_parent_status **ret_parents)
 {
 	struct sl_route_status *st = sl_new(struct sl_route_status);
-	int r;
+	struct sl_parent_status *parents;
 
 	if (!st)
 		return -ENOMEM;
 	sl_part_init(&st->part, status_free);
-	r = status_fill(n->work, st);
-	if (r || same_status(n->status, st)) {
+	st->route = sl_object_ref((struct sl_object *)of);
+	parents = sl_arena_new_n(&st->arena, struct sl_parent_status, max_parents + 1);
+	st->parents = parents;
+	if (!parents || sl_arena_printf(&st->arena, &st->key, "%s/%.*s", sl_kind_name(of->kind),
+					SL_STR_ARG(of->key))) {
 		sl_part_unref(&st->part);
-		return r;
+		return -ENOMEM;
 	}
-	r = sl_pmap_put(&c->statuses, st->key, &st->part);
-	if (r) {
-		sl_part_unref(&st->part);
-		return r;
-	}
-	sl_part_unref(n->status ? &n->status->part : NULL);
-	n->status = st;
+	*ret = st;
+	*ret_parents = parents;
 	return 0;
+}
+
+int status_settle(struct sl_compiler *c, int r, struct sl_route_status *st,
+		  struct sl_route_status **current)
+{
+	bool same = !r && same_status(*current, st);
+
+	if (!r && !same)
+		r = sl_pmap_put(&c->statuses, st->key, &st->part);
+	if (r || same) {
+		sl_part_unref(&st->part);
+		return r;
+	}
+	sl_part_unref(*current ? &(*current)->part : NULL);
+	*current = st;
+	return 0;
+}
+
+static int status_build(struct sl_compiler *c, struct route_node *n)
+{
+	const struct sl_route_object *route = n->work->route;
+	struct sl_parent_status *out;
+	struct sl_route_status *st;
+	int r = status_new(&route->object, route->n_parent_refs, &st, &out);
+
+	return r ? r : status_settle(c, parents_tell(c, n->work, st, out), st, &n->status);
 }
 
 int statuses_build(struct sl_compiler *c)

@@ -2,6 +2,7 @@
 /* Ports to frontends, virtual addresses to ports, and what of it the BPF maps shall hold: the
  * addresses of routed Services and nothing else. */
 #include <errno.h>
+#include <netinet/in.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "compile/work.h"
@@ -12,6 +13,12 @@ void port_touch(struct sl_compiler *c, struct port_node *port)
 {
 	if (sl_list_empty(&port->changed))
 		sl_list_append(&c->changed_ports, &port->changed);
+}
+
+void port_touch_claims(struct sl_compiler *c, struct port_node *port)
+{
+	for (uint32_t i = 0; i < port->n_claims; i++)
+		claim_touch(port_contest(c, port), &port->claims[i]);
 }
 
 int port_claim(struct sl_compiler *c, struct port_node *port)
@@ -35,10 +42,49 @@ int port_claim(struct sl_compiler *c, struct port_node *port)
 		claim->name = s->name;
 		claim->index = port->index << 16 | i;
 		claim->owner = port;
-		r = claim_make(&c->vips, claim, SL_KEY(&vip));
+		r = claim_make(port_contest(c, port), claim, SL_KEY(&vip));
 		if (r)
 			return r;
 		port->n_claims++;
+	}
+	return 0;
+}
+
+/* Enforced routes of the same clients that shadow routes would be weighed against: those of their
+ * kind. Of another kind none would be in force. */
+static const struct group_node *beside(const struct group_node *shadow)
+{
+	const struct group_node *g = sl_container_of(shadow->node.prev, struct group_node, node);
+
+	if (shadow->node.prev == &shadow->port->groups || g->kind != shadow->kind ||
+	    !sl_str_eq(g->namespace, shadow->namespace))
+		return NULL;
+	return g;
+}
+
+/* Those of the port's groups that are of shadow routes. */
+static int trials_build(const struct port_node *port, struct sl_frontend *f)
+{
+	struct sl_trial *out = sl_arena_new_n(&f->arena, struct sl_trial, port->n_shadows + 1);
+
+	if (!out)
+		return -ENOMEM;
+	f->trials = out;
+	sl_list_foreach (it, &port->groups) {
+		const struct group_node *g = sl_container_of(it, struct group_node, node);
+		const struct group_node *enforced = g->shadow ? beside(g) : NULL;
+		struct sl_trial *to = &out[f->n_trials];
+
+		if (!g->shadow || group_loses_to(g))
+			continue;
+		if (sl_arena_str(&f->arena, g->namespace, &to->namespace))
+			return -ENOMEM;
+		to->shadow = g->table;
+		to->enforced = enforced ? enforced->table : NULL;
+		sl_part_ref(&g->table->part);
+		if (enforced)
+			sl_part_ref(&enforced->table->part);
+		f->n_trials++;
 	}
 	return 0;
 }
@@ -56,12 +102,12 @@ static int tables_build(const struct port_node *port, struct sl_frontend *f)
 	if (!out)
 		return -ENOMEM;
 	f->consumers = out;
-	f->routed = n > 0;
+	f->routed = n > port->n_shadows;
 	sl_list_foreach (it, &port->groups) {
 		const struct group_node *g = sl_container_of(it, struct group_node, node);
 		struct sl_consumer_group *to = &out[f->n_consumers];
 
-		if (group_loses_to(g))
+		if (g->shadow || group_loses_to(g))
 			continue;
 		if (sl_str_eq(g->namespace, f->namespace)) {
 			f->producer = g->table;
@@ -73,14 +119,16 @@ static int tables_build(const struct port_node *port, struct sl_frontend *f)
 		}
 		sl_part_ref(&g->table->part);
 	}
-	return 0;
+	return port->n_shadows ? trials_build(port, f) : 0;
 }
 
-static int frontend_fill(const struct port_node *port, struct sl_frontend *f)
+static int frontend_fill(const struct sl_compiler *c, const struct port_node *port,
+			 struct sl_frontend *f)
 {
 	const struct sl_service *service = port->service->service;
 	struct sl_addr *vips =
 		sl_arena_new_n(&f->arena, struct sl_addr, service->n_cluster_ips + 1);
+	int r;
 
 	if (!vips || sl_arena_str(&f->arena, port->key, &f->key) ||
 	    sl_arena_str(&f->arena, port->service->namespace, &f->namespace))
@@ -93,7 +141,9 @@ static int frontend_fill(const struct port_node *port, struct sl_frontend *f)
 	f->n_vips = service->n_cluster_ips;
 	f->port = port->port->port;
 	f->app_protocol = port->app_protocol;
-	return tables_build(port, f);
+	f->splice = port->service->splice;
+	r = tables_build(port, f);
+	return r ? r : kernel_judge(c, port, f);
 }
 
 static int frontend_build(struct sl_compiler *c, struct port_node *port)
@@ -103,15 +153,14 @@ static int frontend_build(struct sl_compiler *c, struct port_node *port)
 
 	if (r)
 		return r;
-	r = frontend_fill(port, f);
+	r = frontend_fill(c, port, f);
 	if (r) {
 		sl_part_unref(&f->part);
 		return r;
 	}
 	sl_part_unref(port->frontend ? &port->frontend->part : NULL);
 	port->frontend = f;
-	for (uint32_t i = 0; i < port->n_claims; i++)
-		claim_touch(&c->vips, &port->claims[i]);
+	port_touch_claims(c, port);
 	return 0;
 }
 
@@ -145,9 +194,11 @@ static bool same_plan(const struct sl_plan_service *a, const struct sl_plan_serv
 
 static int plan_put(struct sl_compiler *c, const struct port_node *port, const struct sl_addr *vip)
 {
-	_cleanup_(sl_freep) struct sl_addr *endpoints = sl_new_n(struct sl_addr, port->n_ready);
+	_cleanup_(sl_freep) struct sl_addr *endpoints = sl_new_n(struct sl_addr, port->n_usable);
 	struct sl_plan_service want = {.vip = *vip,
-				       .policy = port->service->policy,
+				       /* Shadow routes alone may not cost a connection. */
+				       .policy = port->frontend->routed ? port->service->policy
+									: SL_FAIL_OPEN,
 				       .name = port->key,
 				       .endpoints = endpoints};
 	bool v4 = sl_addr_is_v4(vip);
@@ -156,9 +207,9 @@ static int plan_put(struct sl_compiler *c, const struct port_node *port, const s
 
 	if (!endpoints)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < port->n_ready; i++) {
-		if (sl_addr_is_v4(&port->ready[i]) == v4)
-			endpoints[want.n_endpoints++] = port->ready[i];
+	for (uint32_t i = 0; i < port->n_usable; i++) {
+		if (sl_addr_is_v4(&port->usable[i]) == v4)
+			endpoints[want.n_endpoints++] = port->usable[i];
 	}
 	if (same_plan(sl_plan_service_of(sl_pmap_get(&c->plan, SL_KEY(vip))), &want))
 		return 0;
@@ -170,43 +221,85 @@ static int plan_put(struct sl_compiler *c, const struct port_node *port, const s
 	return r;
 }
 
-static int vip_settle(struct sl_compiler *c, const struct claimed *k)
+/* *ret: who has the address now, NULL: nobody. */
+static int frontend_settle(struct sl_pmap *frontends, const struct claimed *k,
+			   const struct port_node **ret, const struct sl_addr **ret_vip)
 {
 	const struct claim *winner = claimed_winner(k);
 	const struct port_node *port = winner ? winner->owner : NULL;
-	const struct sl_addr *vip = port ? vip_of(port->frontend, winner) : NULL;
-	int r = 0;
 
+	*ret = port;
+	*ret_vip = port ? vip_of(port->frontend, winner) : NULL;
 	if (!port)
-		r = sl_pmap_del(&c->frontends, k->key);
-	else if (sl_pmap_get(&c->frontends, k->key) != &port->frontend->part)
-		r = sl_pmap_put(&c->frontends, SL_KEY(vip), &port->frontend->part);
-	if (r)
-		return r;
-	return port && port->frontend->routed ? plan_put(c, port, vip)
-					      : sl_pmap_del(&c->plan, k->key);
+		return sl_pmap_del(frontends, k->key);
+	if (sl_pmap_get(frontends, k->key) == &port->frontend->part)
+		return 0;
+	return sl_pmap_put(frontends, SL_KEY(*ret_vip), &port->frontend->part);
 }
 
-int vips_settle(struct sl_compiler *c)
+static int split_settle(struct sl_compiler *c, const struct claimed *k,
+			const struct port_node *port, uint16_t protocol)
+{
+	struct sl_split_at at = {.protocol = protocol};
+
+	memcpy(&at.vip, k->key.ptr, sizeof(at.vip));
+	return port ? split_put(c, port, &at) : sl_pmap_del(&c->splits, SL_KEY(&at));
+}
+
+/* What the kernel follows alone the agent could do too: it does while that is not in the maps. */
+static int vip_settle(struct sl_compiler *c, const struct claimed *k)
+{
+	const struct port_node *port;
+	const struct sl_addr *vip;
+	int r = frontend_settle(&c->frontends, k, &port, &vip);
+
+	if (r)
+		return r;
+	r = port && (port->frontend->routed || port->frontend->n_trials)
+		    ? plan_put(c, port, vip)
+		    : sl_pmap_del(&c->plan, k->key);
+	return r ? r
+		 : split_settle(c, k, port && port->frontend->by_kernel ? port : NULL, IPPROTO_TCP);
+}
+
+static int udp_vip_settle(struct sl_compiler *c, const struct claimed *k)
+{
+	const struct port_node *port;
+	const struct sl_addr *vip;
+	int r = frontend_settle(&c->udp_frontends, k, &port, &vip);
+
+	return r ? r
+		 : split_settle(c, k, port && port->frontend->routed ? port : NULL, IPPROTO_UDP);
+}
+
+static int contest_follow(struct sl_compiler *c, struct contest *t,
+			  int (*settle)(struct sl_compiler *c, const struct claimed *k))
 {
 	struct claimed *k;
 
-	while ((k = contest_next(&c->vips))) {
-		int r = vip_settle(c, k);
+	while ((k = contest_next(t))) {
+		int r = settle(c, k);
 
-		contest_settle(&c->vips, k);
+		contest_settle(t, k);
 		if (r)
 			return r;
 	}
 	return 0;
 }
 
-int vips_warn(struct sl_compiler *c, struct sl_diags *diags)
+int vips_settle(struct sl_compiler *c)
+{
+	int r = contest_follow(c, &c->vips, vip_settle);
+
+	return r ? r : contest_follow(c, &c->udp_vips, udp_vip_settle);
+}
+
+static int losers_warn(const struct contest *t, struct sl_diags *diags)
 {
 	_cleanup_(sl_freep) const struct claim **losers = NULL;
 	char text[SL_ADDR_TEXT];
 	size_t n;
-	int r = contest_losers(&c->vips, &losers, &n);
+	int r = contest_losers(t, &losers, &n);
 
 	for (size_t i = 0; i < n && !r; i++) {
 		const struct port_node *port = losers[i]->owner;
@@ -218,4 +311,11 @@ int vips_warn(struct sl_compiler *c, struct sl_diags *diags)
 		     SL_STR_ARG(winner->key));
 	}
 	return r;
+}
+
+int vips_warn(struct sl_compiler *c, struct sl_diags *diags)
+{
+	int r = losers_warn(&c->vips, diags);
+
+	return r ? r : losers_warn(&c->udp_vips, diags);
 }

@@ -6,7 +6,7 @@
 #include "compile/work.h"
 
 /* A Pod that has ended keeps its address in its status, while another Pod may have it by now. */
-static bool pod_ended(const struct sl_pod *pod)
+bool pod_ended(const struct sl_pod *pod)
 {
 	return sl_str_eqc(pod->phase, "Succeeded") || sl_str_eqc(pod->phase, "Failed");
 }
@@ -16,12 +16,14 @@ static int ref_fill(const struct sl_pod *pod, struct sl_pod_ref *ref)
 	const struct sl_meta *meta = &pod->object.meta;
 	struct sl_arena *a = &ref->arena;
 	struct sl_addr *ips = sl_arena_new_n(a, struct sl_addr, pod->n_ips + 1);
+	bool bad; /* pods_warn() says so */
 
 	if (!ips || sl_arena_str(a, meta->namespace, &ref->namespace) ||
 	    sl_arena_str(a, meta->name, &ref->name) || sl_arena_str(a, meta->uid, &ref->uid))
 		return -ENOMEM;
 	if (pod->n_ips)
 		memcpy(ips, pod->ips, pod->n_ips * sizeof(*ips));
+	ref->splice = splice_read(&pod->object, &bad);
 	ref->ips = ips;
 	ref->n_ips = pod->n_ips;
 	return 0;
@@ -32,6 +34,9 @@ static void pod_withdraw(struct sl_compiler *c, struct pod_node *n)
 	for (uint32_t i = 0; i < n->n_claims; i++)
 		claim_drop(&c->pod_ips, &n->claims[i]);
 	claim_drop(&c->pod_uids, &n->uid);
+	sl_list_remove(&n->bad_annotation);
+	if (n->pod)
+		xbackends_follow_pod(c, n->pod);
 	free(sl_take(n->claims));
 	n->n_claims = 0;
 	sl_part_unref(n->ref ? &n->ref->part : NULL);
@@ -72,12 +77,17 @@ static int pod_claim(struct sl_compiler *c, struct pod_node *n)
 
 static int pod_enter(struct sl_compiler *c, struct pod_node *n, struct sl_pod *pod)
 {
+	bool bad;
 	int r;
 
 	n->pod = pod;
 	sl_object_ref(&pod->object);
+	xbackends_follow_pod(c, pod);
 	if (pod_ended(pod))
 		return 0;
+	(void)splice_read(&pod->object, &bad); /* ref_fill() takes it */
+	if (bad)
+		sl_list_append(&c->bad_pods, &n->bad_annotation);
 	r = sl_pod_ref_new(&n->ref);
 	if (!r)
 		r = ref_fill(pod, n->ref);
@@ -99,6 +109,7 @@ int pod_set(struct sl_compiler *c, struct sl_str key, struct sl_pod *pod)
 		n = sl_new(struct pod_node);
 		if (!n)
 			return -ENOMEM;
+		sl_list_init(&n->bad_annotation);
 		r = sl_map_put(&c->pods, pod->object.key, n, NULL);
 		if (r) {
 			free(n);
@@ -154,6 +165,33 @@ void pods_free(struct sl_compiler *c)
 	sl_map_deinit(&c->pods);
 }
 
+static int pod_cmp(const void *a, const void *b)
+{
+	const struct pod_node *x = *(const struct pod_node *const *)a;
+	const struct pod_node *y = *(const struct pod_node *const *)b;
+
+	return sl_str_cmp(x->pod->object.key, y->pod->object.key);
+}
+
+static int annotations_warn(struct sl_compiler *c, struct sl_diags *diags)
+{
+	_cleanup_(sl_freep) const struct pod_node **list = NULL;
+	size_t n = 0;
+
+	sl_list_foreach (it, &c->bad_pods)
+		n++;
+	list = sl_new_n(const struct pod_node *, n);
+	if (!list)
+		return -ENOMEM;
+	n = 0;
+	sl_list_foreach (it, &c->bad_pods)
+		list[n++] = sl_container_of(it, struct pod_node, bad_annotation);
+	qsort(list, n, sizeof(*list), pod_cmp);
+	for (size_t i = 0; i < n; i++)
+		splice_warn(&list[i]->pod->object, diags);
+	return 0;
+}
+
 int pods_warn(struct sl_compiler *c, struct sl_diags *diags)
 {
 	_cleanup_(sl_freep) const struct claim **losers = NULL;
@@ -172,5 +210,5 @@ int pods_warn(struct sl_compiler *c, struct sl_diags *diags)
 		     sl_addr_format_ip(&pod->ref->ips[losers[i]->index], text),
 		     SL_STR_ARG(winner->ref->namespace), SL_STR_ARG(winner->ref->name));
 	}
-	return r;
+	return r ? r : annotations_warn(c, diags);
 }

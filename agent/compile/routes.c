@@ -11,10 +11,9 @@ enum { TEXT_MAX_BYTES = 1024, WORK_BLOCK_BYTES = 1024 };
 /* ---- kinds ---- */
 
 static const enum sl_kind kinds[SL_N_ROUTE_KINDS] = {
-	[SL_ROUTE_GRPC] = SL_KIND_GRPCROUTE,
-	[SL_ROUTE_HTTP] = SL_KIND_HTTPROUTE,
-	[SL_ROUTE_TLS] = SL_KIND_TLSROUTE,
-	[SL_ROUTE_TCP] = SL_KIND_TCPROUTE,
+	[SL_ROUTE_GRPC] = SL_KIND_GRPCROUTE, [SL_ROUTE_HTTP] = SL_KIND_HTTPROUTE,
+	[SL_ROUTE_TLS] = SL_KIND_TLSROUTE,   [SL_ROUTE_TCP] = SL_KIND_TCPROUTE,
+	[SL_ROUTE_UDP] = SL_KIND_UDPROUTE,
 };
 
 bool route_kind_of(enum sl_kind kind, enum sl_route_kind *ret)
@@ -51,13 +50,9 @@ static void work_free(struct sl_compiler *c, struct route_work *rw)
 		sl_list_remove(&a->node);
 		sl_part_unref(a->route ? &a->route->part : NULL);
 	}
-	for (struct pattern_use *u = rw->patterns; u; u = u->next) {
-		if (--u->pattern->n_users)
-			continue;
-		(void)sl_map_del(&c->patterns, u->pattern->text); /* it is there */
-		(void)sl_regex_unref(u->pattern->regex);
-		free(u->pattern);
-	}
+	patterns_drop(c, rw->patterns);
+	variants_unuse(c, rw);
+	(void)sl_object_unref(rw->policy ? &rw->policy->policy.object : NULL); /* always NULL */
 	route_object_unref(rw->route);
 	sl_arena_deinit(&rw->arena);
 	free(rw);
@@ -181,27 +176,33 @@ int route_warn(struct route_work *rw, struct sl_str field, const char *fmt, ...)
 	return 0;
 }
 
-int route_depend(struct sl_compiler *c, struct route_node *n, struct sl_str namespace,
-		 struct sl_str name, struct service_node **ret)
+int route_depend_node(struct route_node *n, struct service_node *s)
 {
 	struct dependency *d;
-	int r = service_get(c, namespace, name, ret);
 
-	if (r)
-		return r;
 	for (d = n->work->dependencies; d; d = d->next) {
-		if (d->service == *ret)
+		if (d->service == s)
 			return 0;
 	}
 	d = sl_arena_new(&n->work->arena, struct dependency);
 	if (!d)
 		return -ENOMEM;
-	d->service = *ret;
+	d->service = s;
 	d->route = n;
 	d->next = n->work->dependencies;
 	n->work->dependencies = d;
-	sl_list_append(&(*ret)->dependents, &d->node);
+	sl_list_append(&s->dependents, &d->node);
+	if (s->xbackend)
+		xbackend_retell(s->xbackend);
 	return 0;
+}
+
+int route_depend(struct sl_compiler *c, struct route_node *n, struct sl_str namespace,
+		 struct sl_str name, struct service_node **ret)
+{
+	int r = service_get(c, namespace, name, ret);
+
+	return r ? r : route_depend_node(n, *ret);
 }
 
 /* ---- a run ---- */
@@ -213,10 +214,13 @@ static int route_detach(struct sl_compiler *c, struct route_node *n)
 
 	for (struct dependency *d = rw->dependencies; d; d = d->next) {
 		sl_list_remove(&d->node);
+		if (d->service->xbackend)
+			xbackend_retell(d->service->xbackend);
 		if (!d->service->service)
 			service_touch(c, d->service); /* perhaps nobody knows it any more */
 	}
 	rw->dependencies = NULL;
+	variants_unuse(c, rw);
 	for (struct attachment *a = rw->attachments; a; a = a->next) {
 		int r = table_detach(c, a, route_is_broken(rw));
 
@@ -240,6 +244,13 @@ int routes_detach(struct sl_compiler *c)
 	return 0;
 }
 
+static void policy_take(const struct sl_compiler *c, struct route_work *rw)
+{
+	rw->policy = policy_of_route(c, rw);
+	if (rw->policy)
+		sl_object_ref(&rw->policy->policy.object);
+}
+
 static int route_build(struct sl_compiler *c, struct route_node *n)
 {
 	int r;
@@ -248,6 +259,12 @@ static int route_build(struct sl_compiler *c, struct route_node *n)
 	if (!n->route)
 		return n->status ? sl_pmap_del(&c->statuses, n->status->key) : 0;
 	r = work_new(n->route, &n->work);
+	if (!r)
+		r = shadow_read(n->work);
+	if (!r)
+		r = enforcer_read(n->work);
+	if (!r)
+		policy_take(c, n->work);
 	if (!r)
 		r = rules_check(c, n);
 	if (!r)

@@ -23,7 +23,9 @@ static int service_new(struct sl_compiler *c, struct sl_str key, size_t len_name
 	sl_list_init(&s->slices);
 	sl_list_init(&s->dependents);
 	sl_list_init(&s->changed);
-	sl_list_init(&s->bad_policy);
+	sl_list_init(&s->bad_annotation);
+	sl_list_init(&s->placeless);
+	sl_list_init(&s->with_tls);
 	memcpy(s + 1, key.ptr, key.len);
 	s->key = (struct sl_str){text, key.len};
 	s->namespace = (struct sl_str){text, len_namespace};
@@ -37,7 +39,7 @@ static int service_new(struct sl_compiler *c, struct sl_str key, size_t len_name
 	return 0;
 }
 
-static int service_by_key(struct sl_compiler *c, struct sl_str key, struct service_node **ret)
+int service_by_key(struct sl_compiler *c, struct sl_str key, struct service_node **ret)
 {
 	const char *slash = memchr(key.ptr, '/', key.len);
 
@@ -51,7 +53,7 @@ int service_get(struct sl_compiler *c, struct sl_str namespace, struct sl_str na
 	char buf[MAX_KEY];
 	int n = snprintf(buf, sizeof(buf), "%.*s/%.*s", SL_STR_ARG(namespace), SL_STR_ARG(name));
 
-	if (n < 0 || n >= MAX_KEY)
+	if (n < 0 || n >= MAX_KEY || memchr(name.ptr, '/', name.len))
 		n = snprintf(buf, sizeof(buf), "/"); /* which is no Service's name either */
 	return service_by_key(c, (struct sl_str){buf, (size_t)n}, ret);
 }
@@ -70,14 +72,15 @@ static void object_unref(struct sl_object *o)
 static void port_deinit(struct sl_compiler *c, struct port_node *port)
 {
 	for (uint32_t i = 0; i < port->n_claims; i++)
-		claim_drop(&c->vips, &port->claims[i]);
+		claim_drop(port_contest(c, port), &port->claims[i]);
 	sl_list_foreach_safe (it, &port->groups)
 		group_free(sl_container_of(it, struct group_node, node));
+	variants_free(port);
 	sl_list_remove(&port->changed);
 	sl_part_unref(port->frontend ? &port->frontend->part : NULL);
 	sl_part_unref(port->upstream ? &port->upstream->part : NULL);
 	free(port->claims);
-	free(port->ready);
+	free(port->usable);
 	free((char *)port->key.ptr);
 }
 
@@ -94,7 +97,11 @@ static void service_free(struct sl_compiler *c, struct service_node *s)
 {
 	ports_free(c, s);
 	sl_list_remove(&s->changed);
-	sl_list_remove(&s->bad_policy);
+	sl_list_remove(&s->bad_annotation);
+	sl_list_remove(&s->placeless);
+	sl_list_remove(&s->with_tls);
+	port_tls_free(s->tls, s->n_tls);
+	port_tls_free(s->next_tls, s->n_next_tls);
 	object_unref(s->service ? &s->service->object : NULL);
 	object_unref(s->built ? &s->built->object : NULL);
 	free(s);
@@ -117,7 +124,7 @@ int service_set(struct sl_compiler *c, struct sl_str key, struct sl_service *ser
 	return 0;
 }
 
-static void endpoints_touch(struct sl_compiler *c, struct service_node *s)
+void endpoints_touch(struct sl_compiler *c, struct service_node *s)
 {
 	s->endpoints_changed = true;
 	service_touch(c, s);
@@ -216,12 +223,20 @@ static bool same_shape(const struct sl_service *a, const struct sl_service *b)
 	return true;
 }
 
+/* Whether the same endpoints are chosen. */
+static bool same_choice(const struct sl_service *a, const struct sl_service *b)
+{
+	return a && b && a->internal_local == b->internal_local &&
+	       a->distribution == b->distribution && a->affinity_s == b->affinity_s;
+}
+
 void services_compare(struct sl_compiler *c)
 {
 	sl_list_foreach (it, &c->changed_services) {
 		struct service_node *s = sl_container_of(it, struct service_node, changed);
 
 		s->reshaped = !same_shape(s->built, s->service);
+		s->endpoints_changed |= !same_choice(s->built, s->service);
 		if (!s->reshaped)
 			continue;
 		sl_list_foreach (d, &s->dependents)
@@ -229,21 +244,39 @@ void services_compare(struct sl_compiler *c)
 	}
 }
 
-static bool has_port(const struct service_node *s, uint16_t number)
+struct port_node *port_by_number(const struct service_node *s, uint16_t number,
+				 enum sl_protocol protocol)
 {
 	for (uint32_t i = 0; i < s->n_ports; i++) {
-		if (s->ports[i].port->port == number)
-			return true;
+		if (s->ports[i].port->port == number && s->ports[i].port->protocol == protocol)
+			return &s->ports[i];
 	}
-	return false;
+	return NULL;
+}
+
+struct port_node *port_by_key(const struct sl_compiler *c, struct sl_str key)
+{
+	const char *colon = memrchr(key.ptr, ':', key.len);
+	const struct service_node *s =
+		colon ? sl_map_get(&c->services,
+				   (struct sl_str){key.ptr, (size_t)(colon - key.ptr)})
+		      : NULL;
+
+	for (uint32_t i = 0; s && i < s->n_ports; i++) {
+		if (sl_str_eq(s->ports[i].key, key))
+			return &s->ports[i];
+	}
+	return NULL;
 }
 
 static int port_init(struct sl_compiler *c, struct service_node *s, struct port_node *port,
 		     const struct sl_service_port *spec)
 {
-	char *key = sl_asprintf("%.*s:%u", SL_STR_ARG(s->key), spec->port);
+	char *key = sl_asprintf("%.*s:%u%s", SL_STR_ARG(s->key), spec->port,
+				port_suffix(spec->protocol));
 
 	sl_list_init(&port->groups);
+	sl_list_init(&port->variants);
 	sl_list_init(&port->changed);
 	port->service = s;
 	port->port = spec;
@@ -261,8 +294,11 @@ static int ports_build(struct sl_compiler *c, struct service_node *s)
 	const struct sl_service *service = s->service;
 	int r = 0;
 
-	for (uint32_t i = 0; i < s->n_ports && !r; i++)
+	for (uint32_t i = 0; i < s->n_ports && !r; i++) {
 		r = sl_pmap_del(&c->upstreams, s->ports[i].key);
+		if (!r)
+			r = variants_withdraw(c, &s->ports[i]);
+	}
 	if (r)
 		return r;
 	ports_free(c, s);
@@ -275,7 +311,8 @@ static int ports_build(struct sl_compiler *c, struct service_node *s)
 		const struct sl_service_port *spec = &service->ports[i];
 
 		/* The same number twice: the first counts. */
-		if (spec->protocol == SL_PROTOCOL_TCP && !has_port(s, spec->port))
+		if (spec->protocol != SL_PROTOCOL_SCTP &&
+		    !port_by_number(s, spec->port, spec->protocol))
 			r = port_init(c, s, &s->ports[s->n_ports], spec);
 	}
 	s->endpoints_changed = true;
@@ -289,21 +326,67 @@ static void ports_repoint(struct service_node *s)
 		s->ports[i].port = &s->service->ports[s->ports[i].port - s->built->ports];
 }
 
-static void policy_read(struct sl_compiler *c, struct service_node *s)
+static struct sl_str policy_text(const struct sl_service *s)
 {
-	struct sl_str value = SL_STR_NULL;
+	return sl_object_annotation(&s->object, SL_STR("sluice.dev/failure-policy"));
+}
 
-	if (s->service)
-		value = sl_object_annotation(&s->service->object,
-					     SL_STR("sluice.dev/failure-policy"));
+/* Returns false when it is none; *policy stays then. */
+static bool policy_read(struct sl_str text, enum sl_failure_policy *policy)
+{
+	if (sl_str_eqc(text, "open"))
+		*policy = SL_FAIL_OPEN;
+	else if (sl_str_eqc(text, "closed"))
+		*policy = SL_FAIL_CLOSED;
+	else
+		return !text.ptr;
+	return true;
+}
+
+static void annotations_read(struct sl_compiler *c, struct service_node *s)
+{
+	enum sl_splice_policy splice = SL_SPLICE_BY_DEFAULT;
+	bool bad = false;
+
 	s->policy = c->opts.failure_policy;
-	sl_list_remove(&s->bad_policy);
-	if (sl_str_eqc(value, "open"))
-		s->policy = SL_FAIL_OPEN;
-	else if (sl_str_eqc(value, "closed"))
-		s->policy = SL_FAIL_CLOSED;
-	else if (value.ptr)
-		sl_list_append(&c->bad_policies, &s->bad_policy);
+	if (s->service) {
+		splice = splice_read(&s->service->object, &bad);
+		bad |= !policy_read(policy_text(s->service), &s->policy);
+	}
+	sl_list_remove(&s->bad_annotation);
+	if (bad)
+		sl_list_append(&c->bad_services, &s->bad_annotation);
+	if (splice == s->splice)
+		return;
+	/* It is in what is made of both. */
+	s->splice = splice;
+	s->endpoints_changed = true;
+	for (uint32_t i = 0; i < s->n_ports; i++)
+		port_touch(c, &s->ports[i]);
+}
+
+/* The kernel's splits hold the endpoints of their backends. */
+static void splits_touch(struct sl_compiler *c, const struct service_node *s)
+{
+	sl_list_foreach (it, &s->dependents) {
+		struct route_node *n = sl_container_of(it, struct dependency, node)->route;
+		const struct route_work *rw = n->work;
+
+		if (rw && rw->kind == SL_ROUTE_TCP)
+			kernel_touch(c, n);
+		if (!rw || rw->kind != SL_ROUTE_UDP)
+			continue;
+		for (const struct attachment *a = rw->attachments; a; a = a->next)
+			port_touch_claims(c, a->group->port);
+	}
+}
+
+/* Without this node's name internalTrafficPolicy cannot be kept: somebody has to hear of it. */
+static void place_need(struct sl_compiler *c, struct service_node *s)
+{
+	sl_list_remove(&s->placeless);
+	if (s->service && s->service->internal_local && !c->opts.node.len)
+		sl_list_append(&c->placeless, &s->placeless);
 }
 
 static int service_build(struct sl_compiler *c, struct service_node *s)
@@ -321,15 +404,17 @@ static int service_build(struct sl_compiler *c, struct service_node *s)
 		s->built = s->service;
 		if (s->built)
 			sl_object_ref(&s->built->object);
-		policy_read(c, s);
+		annotations_read(c, s);
+		place_need(c, s);
 	}
 	for (uint32_t i = 0; i < s->n_ports && !r; i++) {
 		if (s->endpoints_changed)
 			r = upstream_build(c, &s->ports[i]);
 		/* For the plan's sake: policy and endpoints are in it. */
-		for (uint32_t j = 0; j < s->ports[i].n_claims; j++)
-			claim_touch(&c->vips, &s->ports[i].claims[j]);
+		port_touch_claims(c, &s->ports[i]);
 	}
+	if (s->endpoints_changed)
+		splits_touch(c, s);
 	s->endpoints_changed = s->reshaped = false;
 	return r;
 }
@@ -384,26 +469,60 @@ static int service_cmp(const void *a, const void *b)
 	return order ? order : sl_str_cmp(x->name, y->name);
 }
 
-int services_warn(struct sl_compiler *c, struct sl_diags *diags)
+/* The Services of a list, sorted: a new array (free()). nodes: which of their members is in it. */
+static int list_services(const struct sl_list *nodes, size_t member,
+			 const struct service_node ***ret, size_t *ret_n)
 {
-	_cleanup_(sl_freep) const struct service_node **list = NULL;
+	const struct service_node **list;
 	size_t n = 0;
 
-	sl_list_foreach (it, &c->bad_policies)
+	sl_list_foreach (it, nodes)
 		n++;
 	list = sl_new_n(const struct service_node *, n);
 	if (!list)
 		return -ENOMEM;
 	n = 0;
-	sl_list_foreach (it, &c->bad_policies)
-		list[n++] = sl_container_of(it, struct service_node, bad_policy);
+	sl_list_foreach (it, nodes)
+		list[n++] = (const struct service_node *)((const char *)it - member);
 	qsort(list, n, sizeof(*list), service_cmp);
-	for (size_t i = 0; i < n; i++) {
-		const struct sl_object *o = &list[i]->service->object;
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}
 
+static int annotations_warn(struct sl_compiler *c, struct sl_diags *diags)
+{
+	_cleanup_(sl_freep) const struct service_node **list = NULL;
+	size_t n;
+	int r = list_services(&c->bad_services, offsetof(struct service_node, bad_annotation),
+			      &list, &n);
+
+	for (size_t i = 0; !r && i < n; i++) {
+		const struct sl_object *o = &list[i]->service->object;
+		struct sl_str text = policy_text(list[i]->service);
+		enum sl_failure_policy policy;
+
+		splice_warn(o, diags);
+		if (policy_read(text, &policy))
+			continue;
 		warn(diags, o, SL_STR("metadata.annotations[sluice.dev/failure-policy]"),
 		     "expected \"open\" or \"closed\", found \"%.*s\": ignoring it",
-		     SL_STR_ARG(sl_object_annotation(o, SL_STR("sluice.dev/failure-policy"))));
+		     SL_STR_ARG(text));
 	}
-	return 0;
+	return r;
+}
+
+int services_warn(struct sl_compiler *c, struct sl_diags *diags)
+{
+	_cleanup_(sl_freep) const struct service_node **list = NULL;
+	size_t n;
+	int r = annotations_warn(c, diags);
+
+	if (!r)
+		r = list_services(&c->placeless, offsetof(struct service_node, placeless), &list,
+				  &n);
+	for (size_t i = 0; !r && i < n; i++)
+		warn(diags, &list[i]->service->object, SL_STR("spec.internalTrafficPolicy"),
+		     "the agent was not told which node this is (--node): ignoring Local");
+	return r;
 }

@@ -7,9 +7,17 @@
 
 /* ---- groups ---- */
 
-static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
-		     enum sl_route_kind kind, struct group_node **ret)
+/* What a group is of, at its port. */
+struct group_key {
+	struct sl_str namespace;
+	enum sl_route_kind kind;
+	bool shadow;
+};
+
+static int group_new(struct sl_compiler *c, struct port_node *port, const struct group_key *key,
+		     struct group_node **ret)
 {
+	struct sl_str namespace = key->namespace;
 	struct group_node *g = sl_calloc(1, sizeof(*g) + namespace.len);
 	int r;
 
@@ -25,7 +33,9 @@ static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_st
 	sl_list_init(&g->attachments);
 	g->id = ++c->last_group_id;
 	g->port = port;
-	g->kind = kind;
+	g->kind = key->kind;
+	g->shadow = key->shadow;
+	port->n_shadows += g->shadow;
 	memcpy(g + 1, namespace.ptr, namespace.len);
 	g->namespace = (struct sl_str){(const char *)(g + 1), namespace.len};
 	*ret = g;
@@ -34,6 +44,7 @@ static int group_new(struct sl_compiler *c, struct port_node *port, struct sl_st
 
 void group_free(struct group_node *g)
 {
+	g->port->n_shadows -= g->shadow;
 	sl_list_remove(&g->node);
 	sl_list_remove(&g->changed);
 	(void)sl_match_builder_free(g->builder);
@@ -41,18 +52,25 @@ void group_free(struct group_node *g)
 	free(g);
 }
 
-static int group_get(struct sl_compiler *c, struct port_node *port, struct sl_str namespace,
-		     enum sl_route_kind kind, struct group_node **ret)
+static int group_cmp(const struct group_node *g, const struct group_key *key)
+{
+	int order = sl_str_cmp(g->namespace, key->namespace);
+
+	if (!order)
+		order = (int)g->kind - (int)key->kind;
+	return order ? order : (int)g->shadow - (int)key->shadow;
+}
+
+static int group_get(struct sl_compiler *c, struct port_node *port, const struct group_key *key,
+		     struct group_node **ret)
 {
 	struct sl_list *at;
 	int r;
 
 	for (at = port->groups.next; at != &port->groups; at = at->next) {
 		struct group_node *g = sl_container_of(at, struct group_node, node);
-		int order = sl_str_cmp(g->namespace, namespace);
+		int order = group_cmp(g, key);
 
-		if (!order)
-			order = (int)g->kind - (int)kind;
 		if (order == 0) {
 			*ret = g;
 			return 0;
@@ -60,7 +78,7 @@ static int group_get(struct sl_compiler *c, struct port_node *port, struct sl_st
 		if (order > 0)
 			break;
 	}
-	r = group_new(c, port, namespace, kind, ret);
+	r = group_new(c, port, key, ret);
 	if (!r)
 		sl_list_append(at, &(*ret)->node);
 	return r;
@@ -75,21 +93,61 @@ const struct group_node *group_loses_to(const struct group_node *g)
 
 		if (!sl_str_eq(before->namespace, g->namespace))
 			break;
-		first = before;
+		if (before->kind != g->kind && (g->shadow || !before->shadow))
+			first = before;
 	}
 	return first == g ? NULL : first;
 }
 
-/* It is new, or goes: what that means for those that it takes precedence over. */
+/* In a namespace the first of them is in force. */
+static const struct group_node *group_in_force(const struct group_node *shadow)
+{
+	const struct port_node *port = shadow->port;
+	const struct group_node *producers = NULL;
+
+	sl_list_foreach (it, &port->groups) {
+		const struct group_node *g = sl_container_of(it, struct group_node, node);
+
+		if (g->shadow)
+			continue;
+		if (sl_str_eq(g->namespace, shadow->namespace))
+			return g;
+		if (!producers && sl_str_eq(g->namespace, port->service->namespace))
+			producers = g;
+	}
+	return producers;
+}
+
+const struct group_node *group_hidden_by(const struct group_node *g)
+{
+	const struct group_node *in_force = g->shadow ? group_in_force(g) : NULL;
+
+	return in_force && in_force->kind >= SL_ROUTE_TLS ? in_force : NULL;
+}
+
+static void group_retell(struct sl_compiler *c, const struct group_node *g)
+{
+	sl_list_foreach (it, &g->attachments)
+		route_retell(c, sl_container_of(it, struct attachment, node)->owner);
+}
+
+/* It is new, or goes: what that means for those that it takes precedence over, hides, or keeps the
+ * kernel from (kernel.c). */
 static void group_announce(struct sl_compiler *c, const struct group_node *g)
 {
+	for (struct sl_list *at = g->port->groups.next; !g->shadow && at != &g->port->groups;
+	     at = at->next) {
+		const struct group_node *other = sl_container_of(at, struct group_node, node);
+
+		if (other->shadow || other->kind == SL_ROUTE_TCP)
+			group_retell(c, other);
+	}
 	for (struct sl_list *at = g->node.next; at != &g->port->groups; at = at->next) {
 		const struct group_node *other = sl_container_of(at, struct group_node, node);
 
 		if (!sl_str_eq(other->namespace, g->namespace))
 			return;
-		sl_list_foreach (it, &other->attachments)
-			route_retell(c, sl_container_of(it, struct attachment, node)->owner);
+		group_retell(c, other);
 	}
 }
 
@@ -157,6 +215,7 @@ static int rule_add(const struct route_work *rw, const struct rule_work *from, s
 
 	if (r)
 		return r;
+	rule->faults = sl_faults_ref(from->faults);
 	to->n_rules++;
 	for (uint32_t i = 0; i < from->n_matches && !r; i++) {
 		struct sl_match *m = &to->matches[to->n_matches++];
@@ -206,9 +265,10 @@ int table_attach(struct sl_compiler *c, struct port_node *port, struct route_nod
 		 struct group_node **ret)
 {
 	struct route_work *rw = n->work;
+	const struct group_key key = {n->route->object.meta.namespace, rw->kind, rw->shadow};
 	struct group_node *g = NULL;
 	struct attachment *a;
-	int r = group_get(c, port, n->route->object.meta.namespace, rw->kind, &g);
+	int r = group_get(c, port, &key, &g);
 
 	if (r)
 		return r;
@@ -281,6 +341,8 @@ int groups_build(struct sl_compiler *c)
 		r = table_build(g);
 		if (r)
 			return r;
+		if (g->kind == SL_ROUTE_TCP) /* another one may be in force: see kernel.c */
+			group_retell(c, g);
 		sl_list_remove(&g->changed);
 	}
 	return 0;

@@ -75,22 +75,71 @@ static void on_lead(void *arg, bool leads)
 	struct sl_control *c = arg;
 
 	sl_status_writer_lead(c->status_writer, leads);
+	sl_events_lead(c->event_writer, leads);
+	sl_config_in_force(c);
 }
 
-static int open_lease(struct sl_control *c)
+void sl_config_in_force(struct sl_control *c)
 {
-	_cleanup_(sl_freep) char *identity = NULL;
-	struct sl_lease_opts opts = {.namespace = c->access.namespace, .name = SL_LEASE_NAME};
+	if (c->mesh)
+		sl_mesh_lead(c->mesh, c->snap && c->lease && sl_lease_leads(c->lease));
+}
+
+/* NULL: out of memory. */
+static char *make_identity(void)
+{
 	const char *pod = getenv("POD_NAME");
 	char host[256] = "";
 
 	(void)gethostname(host, sizeof(host) - 1); /* fails for a bad pointer only */
 	/* Two processes of one Pod can live side by side for a while: an upgrade. */
-	identity = sl_asprintf("%s_%d", pod && *pod ? pod : host, (int)getpid());
-	opts.identity = identity;
+	return sl_asprintf("%s_%d", pod && *pod ? pod : host, (int)getpid());
+}
+
+static int open_lease(struct sl_control *c)
+{
+	_cleanup_(sl_freep) char *identity = make_identity();
+	struct sl_lease_opts opts = {
+		.namespace = c->access.namespace, .name = SL_LEASE_NAME, .identity = identity};
+
 	return identity ? sl_lease_open(c->loop, sl_kube_get_client(c->kube), &opts, on_lead, c,
 					&c->lease)
 			: -ENOMEM;
+}
+
+static int open_events(struct sl_control *c)
+{
+	_cleanup_(sl_freep) char *identity = make_identity();
+
+	return identity ? sl_events_new(c->loop, sl_kube_get_client(c->kube), identity,
+					&c->event_writer)
+			: -ENOMEM;
+}
+
+/* What is wrong inside a rule is in the route's conditions. */
+void sl_config_problem(struct sl_control *c, const struct sl_diag *d)
+{
+	_cleanup_(sl_freep) char *key = NULL, *why = NULL;
+	char *space;
+
+	if (!c->status_writer || d->severity != SL_SEVERITY_ERROR ||
+	    sl_str_starts(d->field, SL_STR("spec.rules[")))
+		return;
+	key = sl_asprintf("%.*s", SL_STR_ARG(d->object));
+	why = sl_asprintf("%.*s%s%.*s; the last valid version stays in force", SL_STR_ARG(d->field),
+			  d->field.len ? ": " : "", SL_STR_ARG(d->message));
+	space = key ? strchr(key, ' ') : NULL;
+	if (!space || !why)
+		return; /* of no object, or no memory: the log has it */
+	*space = '/';	/* as in status.h */
+	sl_status_writer_invalid(c->status_writer, sl_str_from(key), why);
+}
+
+static int open_mesh(struct sl_control *c)
+{
+	struct sl_mesh_opts opts = {.name = c->opts->mesh_name, .namespace = c->access.namespace};
+
+	return *opts.name ? sl_mesh_new(c->loop, sl_kube_get_client(c->kube), &opts, &c->mesh) : 0;
 }
 
 static int open_kube(struct sl_control *c)
@@ -99,8 +148,12 @@ static int open_kube(struct sl_control *c)
 	int r = sl_kube_open(c->loop, &c->access, &opts, sl_publish_model, c, &c->kube);
 
 	if (!r)
+		r = open_events(c);
+	if (!r)
 		r = sl_status_writer_new(c->loop, sl_kube_get_client(c->kube), c->status,
-					 &c->status_writer);
+					 c->event_writer, &c->status_writer);
+	if (!r)
+		r = open_mesh(c);
 	if (!r)
 		r = open_lease(c);
 	if (!r)
@@ -111,8 +164,29 @@ static int open_kube(struct sl_control *c)
 	return r;
 }
 
+static void on_hosts(void *arg)
+{
+	sl_config_tell(arg);
+}
+
+static int open_resolver(struct sl_control *c)
+{
+	const struct sl_resolver_opts opts = {
+		.servers = c->opts->dns_servers, .changed = on_hosts, .arg = c};
+	int r = sl_resolver_new(c->loop, &opts, &c->resolver);
+
+	if (r)
+		sl_error("cannot ask DNS servers=\"%s\": %s",
+			 opts.servers ? opts.servers : "of resolv.conf", sl_strerror(r));
+	return r;
+}
+
 int sl_config_open(struct sl_control *c)
 {
+	int r = open_resolver(c);
+
+	if (r)
+		return r;
 	return c->opts->kubernetes ? open_kube(c) : open_folder(c);
 }
 
@@ -127,6 +201,14 @@ void sl_config_reload(struct sl_control *c)
 	r = sl_folder_reload(c->folder);
 	if (r)
 		sl_error("cannot load the configuration again: %s", sl_strerror(r));
+}
+
+void sl_config_tell(struct sl_control *c)
+{
+	if (c->kube)
+		sl_kube_tell(c->kube);
+	else
+		sl_folder_tell(c->folder);
 }
 
 void sl_config_go_on(struct sl_control *c)
@@ -154,9 +236,12 @@ void sl_config_close(struct sl_control *c)
 	if (c->status)
 		sl_status_watch(c->status, NULL, NULL);
 	c->lease = sl_lease_close(c->lease);
+	c->mesh = sl_mesh_free(c->mesh);
 	c->status_writer = sl_status_writer_free(c->status_writer);
+	c->event_writer = sl_events_free(c->event_writer);
 	c->folder = sl_folder_close(c->folder);
 	c->kube = sl_kube_close(c->kube);
+	c->resolver = sl_resolver_free(c->resolver);
 	sl_kube_access_deinit(&c->access);
 }
 

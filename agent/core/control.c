@@ -165,6 +165,31 @@ static void raise_descriptor_limit(void)
 		sl_warn("cannot raise the limit of open files: %s", sl_strerror(errno));
 }
 
+/* 0: not known, or more than anybody needs. */
+static uint32_t max_descriptors(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur >= UINT32_MAX)
+		return 0;
+	return (uint32_t)lim.rlim_cur;
+}
+
+/* What the kernel did without us counts as what workers do. */
+static void count_flows(void *arg, const struct sl_plan_split *split,
+			const struct sl_plan_share *share, uint64_t n)
+{
+	struct sl_control *c = arg;
+	const struct sl_metrics_request labels = {
+		.service = split->name,
+		.route = split->route,
+		.rule = split->rule,
+		.backend = share->backend,
+	};
+
+	sl_metrics_connections(sl_metrics_shard(c->metrics, c->opts->n_workers), &labels, n);
+}
+
 static int open_datapath(struct sl_control *c)
 {
 	struct sl_datapath_opts opts = {
@@ -180,6 +205,8 @@ static int open_datapath(struct sl_control *c)
 
 	if (r)
 		sl_error("cannot start the datapath: %s", err);
+	else
+		sl_datapath_on_flows(c->datapath, count_flows, c);
 	return r;
 }
 
@@ -193,12 +220,13 @@ static int start_workers(struct sl_control *c)
 		struct sl_worker_opts opts = {
 			.index = i,
 			.proxy = c->opts->proxy,
-			.host = sl_host_for(c),
+			.host = sl_host_for(c, i),
 			.metrics = sl_metrics_shard(c->metrics, i),
 			.access_log = c->opts->access_log,
 		};
 		int r;
 
+		opts.proxy.share_descriptors = max_descriptors();
 		sl_limits_per_worker(&opts.proxy, c->n_workers);
 		r = sl_worker_start(&opts, &c->workers[i]);
 
@@ -284,7 +312,7 @@ static int open_shared(struct sl_control *c)
 /* All that needs nobody else. */
 static int prepare(struct sl_control *c)
 {
-	struct sl_metrics_opts metrics = {.n_workers = c->opts->n_workers};
+	struct sl_metrics_opts metrics = {.n_workers = c->opts->n_workers + 1}; /* and control */
 	int r = sl_config_check(c);
 
 	if (!r)
@@ -313,7 +341,9 @@ static int start(struct sl_control *c)
 	if (sl_cgroups_open(&c->cgroups))
 		sl_warn("no cgroup2 mount: Pods in the host's network namespace are not told "
 			"apart");
-	r = start_workers(c);
+	r = sl_splicer_open(c, &c->splicer, c->splice_off, sizeof(c->splice_off));
+	if (!r)
+		r = start_workers(c);
 	if (!r)
 		r = sl_config_open(c);
 	if (!r && c->generation)
@@ -328,17 +358,23 @@ static int start(struct sl_control *c)
 
 static void stop(struct sl_control *c)
 {
+	bool done;
+
 	sl_timer_cancel(&c->beat);
 	sl_timer_cancel(&c->drain);
-	c->draining = true;
+	c->draining = c->stopping = true;
 	c->netns = sl_netns_watch_close(c->netns);
 	sl_config_close(c);
 	for (uint32_t i = 0; i < c->n_workers; i++)
 		sl_worker_stop(c->workers[i]);
 	for (uint32_t i = 0; i < c->n_workers; i++)
 		c->workers[i] = sl_worker_free(c->workers[i]);
-	/* Last acks of the workers are inside. */
-	c->mailbox = sl_mailbox_free(c->mailbox);
+	done = sl_splicer_stop(c->splicer);
+	if (done) {
+		/* Last acks of the workers are inside. */
+		c->mailbox = sl_mailbox_free(c->mailbox);
+		sl_splicer_close(c->splicer);
+	}
 	sl_handover_close(c);
 	sl_takeover_close(c);
 	sl_publish_close(c);
@@ -365,6 +401,19 @@ static void stop(struct sl_control *c)
 	sl_loop_free(c->loop);
 }
 
+/* A Pod's process that ends is started again, and would take over from the one that took over. */
+static void wait_for_end(void)
+{
+	sigset_t set;
+
+	sl_info("another process serves, waiting for SIGTERM");
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	while (sigwaitinfo(&set, NULL) < 0)
+		; /* EINTR */
+}
+
 int sl_control_run(const struct sl_options *opts)
 {
 	struct sl_control c = {
@@ -379,6 +428,7 @@ int sl_control_run(const struct sl_options *opts)
 		.admin_fd = -1,
 		.metrics_fd = -1,
 	};
+	bool lingers;
 	int r;
 
 	raise_descriptor_limit();
@@ -392,6 +442,9 @@ int sl_control_run(const struct sl_options *opts)
 		else
 			r = c.error;
 	}
+	lingers = !r && opts->linger && sl_handover_is_over(&c);
 	stop(&c);
+	if (lingers)
+		wait_for_end();
 	return r ? 1 : 0;
 }

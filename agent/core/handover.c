@@ -253,6 +253,7 @@ static void on_active(struct sl_handover *h)
 	uint64_t now = sl_loop_now(c->loop);
 
 	sl_info("the next process serves, giving it connections=%zu", sl_control_n_conns(c));
+	send_bare(h, SL_WIRE_YOURS);
 	h->stage = GIVING;
 	c->giving = true;
 	sl_timer_cancel(&c->beat);
@@ -361,16 +362,6 @@ static void resume(struct sl_handover *h, const char *why)
 		sl_control_end(h->control);
 }
 
-static void on_timer(struct sl_timer *t)
-{
-	struct sl_handover *h = sl_container_of(t, struct sl_handover, timer);
-
-	if (h->stage == GIVING || h->stage == ENDING)
-		look(h);
-	else
-		resume(h, "it took too long");
-}
-
 /* ---- the session ---- */
 
 static void on_frame(struct sl_handover *h, struct sl_received *r)
@@ -428,6 +419,21 @@ static void on_channel(void *arg)
 		sl_loop_stop(h->control->loop);
 	else if (h->channel && n < 0)
 		resume(h, n == -EPIPE ? "it went" : sl_strerror(n));
+}
+
+/* It may be us who did not run: what it said meanwhile counts. */
+static void on_timer(struct sl_timer *t)
+{
+	struct sl_handover *h = sl_container_of(t, struct sl_handover, timer);
+	enum sl_handover_stage stage = h->stage;
+
+	if (stage == GIVING || stage == ENDING) {
+		look(h);
+		return;
+	}
+	on_channel(h);
+	if (h->stage == stage)
+		resume(h, "it took too long");
 }
 
 /* Root, or who runs us. Returns its pid as we see it, 0 for none. */
@@ -557,6 +563,11 @@ void sl_handover_close(struct sl_control *c)
 	free(h->path);
 	free(h);
 	c->handover = NULL;
+}
+
+bool sl_handover_is_over(const struct sl_control *c)
+{
+	return c->handover && c->handover->stage == ENDING && !c->handover->term;
 }
 
 bool sl_handover_ends(struct sl_control *c)

@@ -23,6 +23,8 @@ void sl_handover_leave(struct sl_control *c);
 void sl_handover_close(struct sl_control *c);
 /* SIGTERM. True: this process is about to end, or will know whether it has to. */
 bool sl_handover_ends(struct sl_control *c);
+/* Another process has taken over and was given everything, and SIGTERM has not come. */
+bool sl_handover_is_over(const struct sl_control *c);
 /* host.give(). Thread: any worker. */
 int sl_handover_give(struct sl_control *c, const struct sl_handed *h);
 

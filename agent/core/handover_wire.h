@@ -16,8 +16,9 @@
 #include "base/buf.h"
 #include "proxy/handover.h"
 
-#define SL_WIRE_VERSION	    1
-#define SL_WIRE_MIN_VERSION 1
+#define SL_WIRE_VERSION	      2
+#define SL_WIRE_MIN_VERSION   1
+#define SL_WIRE_VERSION_YOURS 2 /* the first that says it */
 
 enum {
 	SL_WIRE_HEADER_BYTES = 8,
@@ -34,11 +35,12 @@ enum sl_wire_type {
 	SL_WIRE_OFFERED = 5,   /* old: that was all */
 	SL_WIRE_PREPARED = 6,  /* new: it could serve at once */
 	SL_WIRE_GO = 7,	       /* old: the kernel's maps are yours; the lock of the pins */
-	SL_WIRE_ACTIVE = 8,    /* new: it serves, and accepts */
+	SL_WIRE_ACTIVE = 8,    /* new: the kernel's maps and programs are its */
 	SL_WIRE_HANDED = 9,    /* old: struct sl_handed, its sockets */
 	SL_WIRE_HAS = 10,      /* new: struct sl_wire_id; from now on the connection is its */
 	SL_WIRE_ACCEPTED = 11, /* new: struct sl_wire_accepted, a connection of the old one's */
 	SL_WIRE_BYE = 12,      /* old: it has nothing left, and exits */
+	SL_WIRE_YOURS = 13,    /* old, from version 2 on: it accepts no more */
 };
 
 struct sl_wire_hello {

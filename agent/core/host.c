@@ -92,7 +92,7 @@ static bool ask_before(void *arg, const struct sl_proxy_accepted *accepted)
 	return sl_takeover_ask(arg, accepted);
 }
 
-struct sl_proxy_host sl_host_for(struct sl_control *c)
+struct sl_proxy_host sl_host_for(struct sl_control *c, uint32_t worker)
 {
 	return (struct sl_proxy_host){
 		.arg = c,
@@ -103,5 +103,6 @@ struct sl_proxy_host sl_host_for(struct sl_control *c)
 		.hand_over = c->n_workers > 1 ? hand_over : NULL,
 		.give = give,
 		.ask_before = c->takeover ? ask_before : NULL,
+		.splice = sl_splicer_host(c->splicer, worker),
 	};
 }

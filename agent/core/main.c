@@ -1,11 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdio.h>
+#include "admin/unix_listen.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "core/control.h"
+#include "core/handover.h"
 #include "core/options.h"
 #include "datapath/probe.h"
 #include "netns/netns.h"
+
+/* An agent that was killed leaves them behind. */
+static int forget_sockets(const struct sl_options *opts)
+{
+	_cleanup_(sl_freep) char *handover = sl_handover_path(opts);
+	const char *const paths[] = {handover, opts->admin_socket};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		int r = paths[i] ? sl_unix_forget(paths[i]) : -ENOMEM;
+
+		if (r && r != -EADDRINUSE) { /* another agent's */
+			sl_error("cannot take away a socket path=\"%s\": %s",
+				 paths[i] ? paths[i] : "", sl_strerror(r));
+			return r;
+		}
+	}
+	return 0;
+}
 
 static int uninstall(const struct sl_options *opts)
 {
@@ -14,7 +35,7 @@ static int uninstall(const struct sl_options *opts)
 	if (r)
 		sl_error("cannot take away programs and maps: %s%s", sl_strerror(r),
 			 r == -EBUSY ? " (a sluiced uses them: stop it first)" : "");
-	return r ? 1 : 0;
+	return r || forget_sockets(opts) ? 1 : 0;
 }
 
 /* As sluicectl check shows it, where no agent can run. */

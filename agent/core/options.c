@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/limits.h"
+#include "resource/syntax.h"
 
 static const char help[] =
 	"Usage: sluiced --config DIR [OPTION]...\n"
@@ -21,6 +22,10 @@ static const char help[] =
 	"      --context NAME         context of the kubeconfig (default: its current one)\n"
 	"      --node NAME            this node's name: other nodes' Pods are not asked for\n"
 	"                             (default: $NODE_NAME)\n"
+	"      --mesh-name NAME       the XMesh that is made and kept, where the cluster has\n"
+	"                             them (default: sluice; '' for none)\n"
+	"      --dns-servers LIST     who is asked for the hosts that XBackends name, as\n"
+	"                             10.0.0.10,[fd00::1]:5353 (default: resolv.conf's)\n"
 	"      --cgroup PATH          cgroup2 directory whose processes are steered\n"
 	"                             (default: the cgroup2 mount; with --kubernetes its\n"
 	"                             kubepods.slice or kubepods)\n"
@@ -35,6 +40,11 @@ static const char help[] =
 	"                             other (kube-proxy; default with --kubernetes)\n"
 	"      --failure-policy P     open (default) or closed: new connections while the\n"
 	"                             agent cannot take them\n"
+	"      --splice MODE          kept-alive connections past TCP, where both ends are here:\n"
+	"                             off (default), vouched (those that an annotation names),\n"
+	"                             on, or force (also where nothing would notice a program\n"
+	"                             that calls splice(2))\n"
+	"      --no-faults            FaultInjections do nothing on this host\n"
 	"      --heartbeat-limit MS   after this silence the agent counts as stuck (2000)\n"
 	"      --drain-timeout MS     how long SIGTERM waits for open requests (10000)\n"
 	"      --status-file PATH     write the routes' conditions there as JSON\n"
@@ -44,6 +54,8 @@ static const char help[] =
 	"                             (default: the admin socket's path and .handover)\n"
 	"      --takeover             take over from the sluiced that runs, if one does:\n"
 	"                             sockets, connections, programs and maps\n"
+	"      --linger               when another sluiced took over, wait for SIGTERM before\n"
+	"                             exiting (in a Pod, what exits is started again)\n"
 	"      --metrics ADDR:PORT    Prometheus metrics and health, or off\n"
 	"                             (default: 127.0.0.1:15020)\n"
 	"      --log-level LEVEL      error, warn, info (default) or debug\n"
@@ -64,6 +76,8 @@ enum {
 	OPT_KUBECONFIG,
 	OPT_CONTEXT,
 	OPT_NODE,
+	OPT_MESH_NAME,
+	OPT_DNS_SERVERS,
 	OPT_CGROUP,
 	OPT_BPFFS,
 	OPT_NETNS_DIR,
@@ -71,6 +85,8 @@ enum {
 	OPT_WORKERS,
 	OPT_VIP_PROVIDER,
 	OPT_FAILURE_POLICY,
+	OPT_SPLICE,
+	OPT_NO_FAULTS,
 	OPT_HEARTBEAT_LIMIT,
 	OPT_DRAIN_TIMEOUT,
 	OPT_STATUS_FILE,
@@ -78,6 +94,7 @@ enum {
 	OPT_ADMIN_SOCKET,
 	OPT_HANDOVER_SOCKET,
 	OPT_TAKEOVER,
+	OPT_LINGER,
 	OPT_METRICS,
 	OPT_LOG_LEVEL,
 	OPT_LIMIT,
@@ -92,6 +109,8 @@ static const struct option long_options[] = {
 	{"kubeconfig", required_argument, NULL, OPT_KUBECONFIG},
 	{"context", required_argument, NULL, OPT_CONTEXT},
 	{"node", required_argument, NULL, OPT_NODE},
+	{"mesh-name", required_argument, NULL, OPT_MESH_NAME},
+	{"dns-servers", required_argument, NULL, OPT_DNS_SERVERS},
 	{"cgroup", required_argument, NULL, OPT_CGROUP},
 	{"bpffs", required_argument, NULL, OPT_BPFFS},
 	{"netns-dir", required_argument, NULL, OPT_NETNS_DIR},
@@ -99,6 +118,8 @@ static const struct option long_options[] = {
 	{"workers", required_argument, NULL, OPT_WORKERS},
 	{"vip-provider", required_argument, NULL, OPT_VIP_PROVIDER},
 	{"failure-policy", required_argument, NULL, OPT_FAILURE_POLICY},
+	{"splice", required_argument, NULL, OPT_SPLICE},
+	{"no-faults", no_argument, NULL, OPT_NO_FAULTS},
 	{"heartbeat-limit", required_argument, NULL, OPT_HEARTBEAT_LIMIT},
 	{"drain-timeout", required_argument, NULL, OPT_DRAIN_TIMEOUT},
 	{"status-file", required_argument, NULL, OPT_STATUS_FILE},
@@ -106,6 +127,7 @@ static const struct option long_options[] = {
 	{"admin-socket", required_argument, NULL, OPT_ADMIN_SOCKET},
 	{"handover-socket", required_argument, NULL, OPT_HANDOVER_SOCKET},
 	{"takeover", no_argument, NULL, OPT_TAKEOVER},
+	{"linger", no_argument, NULL, OPT_LINGER},
 	{"metrics", required_argument, NULL, OPT_METRICS},
 	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
 	{"limit", required_argument, NULL, OPT_LIMIT},
@@ -161,6 +183,7 @@ static int take_choice(struct sl_options *o, int c, const char *v)
 {
 	static const char *const providers[] = {"other", "self", NULL};
 	static const char *const policies[] = {"open", "closed", NULL};
+	static const char *const modes[] = {"off", "vouched", "on", "force", NULL};
 	static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 	int i;
 
@@ -178,12 +201,35 @@ static int take_choice(struct sl_options *o, int c, const char *v)
 			return wrong("failure-policy", v, "open or closed");
 		o->policy = i ? SL_FAIL_CLOSED : SL_FAIL_OPEN;
 		return 0;
+	case OPT_SPLICE:
+		i = one_of(v, modes);
+		if (i < 0)
+			return wrong("splice", v, "off, vouched, on or force");
+		o->splice = (enum sl_splice_mode)i;
+		return 0;
 	default:
 		i = one_of(v, levels);
 		if (i < 0)
 			return wrong("log-level", v, "error, warn, info or debug");
 		sl_log_level = (enum sl_log_level)i;
 		return 0;
+	}
+}
+
+/* Addresses between commas, each perhaps with a port. */
+static int take_servers(struct sl_options *o, const char *v)
+{
+	struct sl_addr ignored;
+
+	o->dns_servers = v;
+	for (const char *at = v;; at++) {
+		struct sl_str one = {at, strcspn(at, ",")};
+
+		if (sl_addr_parse_ip(one, 53, &ignored) && sl_addr_parse(one, &ignored))
+			return wrong("dns-servers", v, "ADDRESS[:PORT],...");
+		at += one.len;
+		if (!*at)
+			return 0;
 	}
 }
 
@@ -210,6 +256,14 @@ static int take(struct sl_options *o, int c, const char *v)
 	case OPT_NODE:
 		o->node = v;
 		return 0;
+	case OPT_MESH_NAME:
+		o->mesh_name = v;
+		if (*v &&
+		    (strlen(v) > sl_text_subdomain.max || !sl_text_subdomain.valid(sl_str_from(v))))
+			return wrong("mesh-name", v, "a DNS name, or nothing");
+		return 0;
+	case OPT_DNS_SERVERS:
+		return take_servers(o, v);
 	case OPT_CGROUP:
 		o->cgroup = v;
 		return 0;
@@ -229,6 +283,9 @@ static int take(struct sl_options *o, int c, const char *v)
 		if (!r)
 			o->n_workers = (uint32_t)n;
 		return r;
+	case OPT_NO_FAULTS:
+		o->proxy.no_faults = true;
+		return 0;
 	case OPT_HEARTBEAT_LIMIT:
 		return milliseconds("heartbeat-limit", v, 100, &o->heartbeat_limit_ns);
 	case OPT_DRAIN_TIMEOUT:
@@ -247,6 +304,9 @@ static int take(struct sl_options *o, int c, const char *v)
 		return 0;
 	case OPT_TAKEOVER:
 		o->takeover = true;
+		return 0;
+	case OPT_LINGER:
+		o->linger = true;
 		return 0;
 	case OPT_METRICS:
 		o->metrics = strcmp(v, "off") != 0;
@@ -269,6 +329,7 @@ static int take(struct sl_options *o, int c, const char *v)
 		return 0;
 	case OPT_VIP_PROVIDER:
 	case OPT_FAILURE_POLICY:
+	case OPT_SPLICE:
 	case OPT_LOG_LEVEL:
 		return take_choice(o, c, v);
 	case 'h':
@@ -319,6 +380,7 @@ int sl_options_parse(int argc, char **argv, struct sl_options *ret)
 		.policy = SL_FAIL_OPEN,
 		.heartbeat_limit_ns = 2 * SL_NS_PER_S,
 		.drain_timeout_ns = 10 * SL_NS_PER_S,
+		.mesh_name = "sluice",
 		.admin_socket = "/run/sluice/admin.sock",
 		.proxy = SL_PROXY_OPTS_DEFAULT,
 		.metrics = true,

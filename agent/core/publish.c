@@ -53,13 +53,16 @@ static int hash_cmp(const void *a, const void *b)
 }
 
 /* What the log has from an earlier load is not said again. */
-static void log_problems(const struct sl_control *c, const struct sl_diags *diags, uint64_t *out)
+static void log_problems(struct sl_control *c, const struct sl_diags *diags, uint64_t *out)
 {
 	for (size_t i = 0; i < diags->n; i++) {
 		uint64_t hash = problem_hash(&diags->items[i]);
 
-		if (!c->n_logged || !bsearch(&hash, c->logged, c->n_logged, sizeof(hash), hash_cmp))
+		if (!c->n_logged ||
+		    !bsearch(&hash, c->logged, c->n_logged, sizeof(hash), hash_cmp)) {
 			log_problem(&diags->items[i]);
+			sl_config_problem(c, &diags->items[i]);
+		}
 		if (out)
 			out[i] = hash;
 	}
@@ -192,12 +195,14 @@ static void on_published(struct sl_mail *m)
 	sl_snapshot_unref(c->snap);
 	c->snap = sl_take(c->publishing);
 	set_status(c);
+	sl_config_in_force(c);
 	c->publishing_report = sl_compile_report_free(c->publishing_report);
 	sl_info("configuration in force generation=%llu services=%zu routes_rules=%u errors=%zu",
 		(unsigned long long)c->snap->generation, c->snap->plan.services.n, c->snap->n_rules,
 		c->n_errors);
 	serve(c);
-	if (c->passive && !c->error)
+	/* Who serves now knows the hosts already. Once DNS has been asked, this comes again. */
+	if (c->passive && !c->error && sl_resolver_is_settled(c->resolver))
 		sl_takeover_prepared(c);
 	if (c->queued && !c->draining) {
 		struct sl_snapshot *snap = sl_take(c->queued);
@@ -234,10 +239,20 @@ void sl_publish_snapshot(struct sl_control *c, struct sl_snapshot *snap,
 	}
 }
 
-/* Nothing needs to change for it to work the next time: memory was short. */
+/* Nothing needs to change for it to work the next time, or to have another result: memory was
+ * short, or a policy has ended. */
 void sl_publish_again(struct sl_timer *t)
 {
 	sl_config_reload(sl_container_of(t, struct sl_control, compile_due));
+}
+
+/* The workers know by themselves; it is the conditions that have to say so. */
+static void follow_end(struct sl_control *c, int64_t at_s, int64_t now_s)
+{
+	sl_timer_cancel(&c->compile_due);
+	if (at_s != INT64_MAX)
+		sl_timer_arm(c->loop, &c->compile_due,
+			     sl_loop_now(c->loop) + (uint64_t)(at_s - now_s) * SL_NS_PER_S);
 }
 
 void sl_publish_model(void *control, const struct sl_model *model,
@@ -245,11 +260,16 @@ void sl_publish_model(void *control, const struct sl_model *model,
 {
 	struct sl_control *c = control;
 	struct sl_compile_opts opts = {.failure_policy = c->opts->policy,
-				       .generation = c->generation + 1};
+				       .node = sl_str_from(c->opts->node),
+				       .generation = c->generation + 1,
+				       .hosts = sl_resolver_hosts(c->resolver),
+				       .now_s = time(NULL)};
 	struct sl_compile_report *compiled = NULL;
 	struct sl_snapshot *snap = NULL;
 	int r = c->compiler ? 0 : sl_compiler_new(&c->compiler);
 
+	if (!r)
+		r = sl_resolver_follow(c->resolver, model);
 	if (!r)
 		r = sl_compiler_run(c->compiler, model, &opts, &snap, &compiled);
 	c->model = model; /* the one before has gone */
@@ -259,7 +279,7 @@ void sl_publish_model(void *control, const struct sl_model *model,
 		sl_timer_arm(c->loop, &c->compile_due, sl_loop_now(c->loop) + COMPILE_PAUSE_NS);
 		return;
 	}
-	sl_timer_cancel(&c->compile_due);
+	follow_end(c, compiled->next_change_s, opts.now_s);
 	c->generation++;
 	c->n_documents = report->n_documents;
 	sl_clock_wall(c->loaded_at);

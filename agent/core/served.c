@@ -135,6 +135,12 @@ struct added {
 	uint64_t cookie;
 };
 
+/* Else another process does. */
+static bool accepts(const struct sl_control *c)
+{
+	return !c->passive && !c->waiting;
+}
+
 static void on_added(struct sl_mail *m)
 {
 	struct added *a =
@@ -142,7 +148,7 @@ static void on_added(struct sl_mail *m)
 	struct sl_served *s = sl_map_get(&a->control->served, SL_KEY(&a->cookie));
 
 	/* It may have gone meanwhile. */
-	if (s && !a->control->draining && !a->control->passive && !a->control->giving) {
+	if (s && !a->control->draining && accepts(a->control) && !a->control->giving) {
 		/* All workers have just answered. Without a first beat the kernel would steer
 		 * nobody to them. */
 		if (!a->control->last_beat_ns)
@@ -166,7 +172,7 @@ static int give_to_workers(struct sl_served *s)
 	atomic_store(&a->ack.pending, c->n_workers);
 	for (uint32_t i = 0; i < c->n_workers; i++) {
 		if (sl_worker_add_source(c->workers[i], s->source, s->fds,
-					 c->passive ? 0 : s->n_fds, &a->ack))
+					 accepts(c) ? s->n_fds : 0, &a->ack))
 			sl_error("out of memory, worker %u does not serve netns=\"%s\"", i,
 				 s->source->name);
 	}

@@ -10,12 +10,16 @@
 #include "base/map.h"
 #include "compile/compile.h"
 #include "core/options.h"
+#include "core/splicer.h"
 #include "core/worker.h"
 #include "datapath/datapath.h"
 #include "netns/netns.h"
 #include "source/folder.h"
 #include "source/kube.h"
+#include "source/resolver.h"
+#include "status/events.h"
 #include "status/lease.h"
+#include "status/mesh.h"
 #include "status/status.h"
 #include "status/writer.h"
 
@@ -43,6 +47,8 @@ struct sl_control {
 	struct sl_mailbox *mailbox;
 	struct sl_datapath *datapath; /* workers use its thread-safe part */
 	struct sl_cgroups *cgroups;   /* workers too; NULL: not to be had */
+	struct sl_splicer *splicer;   /* NULL: splicing is off */
+	char splice_off[256];	      /* why */
 	struct sl_metrics *metrics;
 	struct sl_worker **workers; /* set before any is started, then constant */
 	uint32_t n_workers;
@@ -53,9 +59,12 @@ struct sl_control {
 	struct sl_folder *folder;     /* or */
 	struct sl_kube *kube;
 	struct sl_kube_access access; /* of kube */
+	struct sl_resolver *resolver; /* of hosts that the configuration names */
 	struct sl_status *status;
 	struct sl_status_writer *status_writer; /* of kube, and */
+	struct sl_events *event_writer;
 	struct sl_lease *lease;
+	struct sl_mesh *mesh; /* NULL: none is wanted */
 	struct sl_admin *admin;
 	struct sl_metrics_http *metrics_http;
 	bool host_metrics;	    /* added to metrics */
@@ -67,7 +76,8 @@ struct sl_control {
 	struct sl_compile_report *publishing_report, *queued_report;
 	struct sl_compiler *compiler; /* NULL before the first load */
 	struct sl_timer status_due;   /* the status file is to be written */
-	struct sl_timer compile_due;  /* the last one failed, the sources are to tell again */
+	struct sl_timer compile_due;  /* the sources are to tell again: the last one failed, or
+					 something in it ends */
 	uint64_t status_written_ns;
 	struct sl_ack publish_ack;
 	uint64_t generation;
@@ -86,8 +96,11 @@ struct sl_control {
 	bool pinging;
 	uint64_t last_beat_ns;
 	bool draining;
+	bool stopping; /* the loop has ended */
 	/* Another process has the kernel's maps and the listeners: be ready, and change nothing. */
 	bool passive;
+	/* It has the maps, and the process before still accepts. */
+	bool waiting;
 	bool giving;		  /* the next process serves; what is under way ends here */
 	int admin_fd, metrics_fd; /* listening sockets of another process, for views.c; -1 */
 	int error;		  /* -errno that ends the agent: said already */
@@ -112,6 +125,12 @@ int sl_config_check(struct sl_control *c);
 /* A folder is loaded when this returns; a cluster's first state comes from the loop. */
 int sl_config_open(struct sl_control *c);
 void sl_config_reload(struct sl_control *c);
+/* The same configuration is to be compiled again, as something else that counts has changed. */
+void sl_config_tell(struct sl_control *c);
+/* A problem that was not there before: others in the cluster may hear of it. */
+void sl_config_problem(struct sl_control *c, const struct sl_diag *d);
+/* What was told is in force: others in the cluster may hear of it. */
+void sl_config_in_force(struct sl_control *c);
 /* Hand over what others in the cluster wait for, while the loop still runs; until when. */
 void sl_config_begin_close(struct sl_control *c);
 bool sl_config_may_close(const struct sl_control *c);
@@ -160,7 +179,7 @@ void sl_served_merge(struct sl_control *c, const struct sl_wire_source *m, int *
 void sl_served_free_all(struct sl_control *c);
 
 /* host.c: what workers ask for, in their threads. */
-struct sl_proxy_host sl_host_for(struct sl_control *c);
+struct sl_proxy_host sl_host_for(struct sl_control *c, uint32_t worker);
 
 /* views_conns.c: workers must be gone. */
 void sl_conn_dumps_free(struct sl_control *c);

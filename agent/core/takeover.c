@@ -2,11 +2,11 @@
 /*
  * The new process's side. The offer is taken before there is a loop (takeover_offer.c), then:
  *
- *   PREPARING ─snapshot in force─► ASKING ─go─► ACTING ─listening─► TAKING ─bye─►
+ *   PREPARING ─snapshot in force─► ASKING ─go─► ACTING ─yours─► TAKING ─bye─►
  *       └───────── the old process died ─────────┘
  *
  * Up to GO nothing is changed that the old process uses, so that ending is all that has to be done
- * when something fails.
+ * when something fails. Up to YOURS nothing is accepted, so that nothing is lost with this process.
  */
 #include <errno.h>
 #include "base/alloc.h"
@@ -21,7 +21,9 @@
 #define GO_VALID_NS   (5 * SL_NS_PER_S)
 #define LOCK_RETRY_NS (20 * SL_NS_PER_MS)
 #define LOCK_NS	      (10 * SL_NS_PER_S) /* a process that was killed takes apart its memory */
-#define ACK_NS	      SL_NS_PER_S
+/* An old process that does not say so in that time is stuck, and accepts nothing either. */
+#define YOURS_NS (2 * SL_NS_PER_S)
+#define ACK_NS	 SL_NS_PER_S
 
 static void fail(struct sl_takeover *t, int error, const char *why)
 {
@@ -127,21 +129,16 @@ static void done(struct sl_takeover *t)
 	sl_info("took over connections=%zu pooled=%zu", t->n_conns, t->n_pooled);
 }
 
-static void on_listening(struct sl_mail *m)
+/* From here on this process is the one that serves. */
+static void accept_all(struct sl_takeover *t)
 {
-	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
-	struct sl_takeover *t = sl_container_of(ack, struct sl_takeover, listening);
-	struct sl_wire_out o = {0};
-
+	sl_info("serving in place of the process before");
 	t->stage = TAKING;
 	sl_timer_cancel(&t->timer);
-	if (!t->channel) {
+	t->control->waiting = false;
+	sl_served_give_all(t->control);
+	if (!t->channel)
 		done(t);
-		return;
-	}
-	sl_wire_put_bare(&o, SL_WIRE_ACTIVE, 0);
-	if (sl_channel_send(t->channel, &o, NULL, 0))
-		fail(t, -ENOMEM, "out of memory");
 }
 
 /* Everything is ready, and kernel and listeners are ours. Returns NULL, or what failed. */
@@ -152,6 +149,7 @@ static const char *act(struct sl_takeover *t)
 	/* What of the old process's namespaces was not claimed is served no more. */
 	free_sources(t);
 	c->passive = false;
+	c->waiting = true;
 	/* First what may well fail, as nobody notices it then. */
 	if (sl_views_open(c))
 		return "the sockets for sluicectl and metrics cannot be had";
@@ -162,13 +160,17 @@ static const char *act(struct sl_takeover *t)
 	if (sl_control_act(c, sl_take_fd(&t->lock)))
 		return "the datapath cannot be had";
 	atomic_store(&t->knows, t->channel && sl_datapath_is_other_abi(c->datapath));
-	sl_served_give_all(c);
 	return NULL;
+}
+
+static void arm(struct sl_takeover *t, uint64_t ns)
+{
+	sl_timer_arm(t->control->loop, &t->timer, sl_loop_now(t->control->loop) + ns);
 }
 
 static void begin_to_act(struct sl_takeover *t)
 {
-	struct sl_control *c = t->control;
+	struct sl_wire_out o = {0};
 	const char *why;
 
 	t->stage = ACTING;
@@ -178,18 +180,17 @@ static void begin_to_act(struct sl_takeover *t)
 		fail(t, -EIO, why);
 		return;
 	}
-	/* Orders are carried out in turn: who answers listens. */
-	t->listening.mail.fn = on_listening;
-	t->listening.to = c->mailbox;
-	atomic_store(&t->listening.pending, c->n_workers);
-	for (uint32_t i = 0; i < c->n_workers; i++)
-		(void)sl_worker_ping(c->workers[i],
-				     &t->listening); /* no memory: as if it had answered */
-}
-
-static void arm(struct sl_takeover *t, uint64_t ns)
-{
-	sl_timer_arm(t->control->loop, &t->timer, sl_loop_now(t->control->loop) + ns);
+	if (!t->channel) {
+		accept_all(t);
+		return;
+	}
+	sl_wire_put_bare(&o, SL_WIRE_ACTIVE, 0);
+	if (sl_channel_send(t->channel, &o, NULL, 0))
+		fail(t, -ENOMEM, "out of memory");
+	else if (t->yields)
+		arm(t, YOURS_NS);
+	else
+		accept_all(t);
 }
 
 /* The old process has died: its lock goes with it. If it does not, it lives after all. */
@@ -209,7 +210,10 @@ static void on_timer(struct sl_timer *timer)
 {
 	struct sl_takeover *t = sl_container_of(timer, struct sl_takeover, timer);
 
-	if (!t->channel)
+	if (t->stage == ACTING) {
+		sl_warn("the process before does not say that it accepts no more");
+		accept_all(t);
+	} else if (!t->channel)
 		try_lock(t);
 	else
 		fail(t, -ETIMEDOUT, "the process that runs did not answer in time");
@@ -352,6 +356,10 @@ static void on_frame(struct sl_takeover *t, struct sl_received *r)
 {
 	struct sl_wire_text text = {SL_STR_NULL};
 
+	/* Who gives accepts no more, whether it could say so or not. */
+	if (t->stage == ACTING && (r->frame.type == SL_WIRE_YOURS ||
+				   r->frame.type == SL_WIRE_HANDED || r->frame.type == SL_WIRE_BYE))
+		accept_all(t);
 	switch (r->frame.type) {
 	case SL_WIRE_SOURCE:
 		if (t->stage < ACTING)
@@ -390,6 +398,8 @@ static void ended(struct sl_takeover *t)
 	died(t);
 	if (t->stage == ASKING)
 		try_lock(t);
+	else if (t->stage == ACTING)
+		accept_all(t);
 }
 
 static void on_channel(void *arg)

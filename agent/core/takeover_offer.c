@@ -75,7 +75,7 @@ static int refused(const struct sl_wire_frame *f)
 	return -ECONNREFUSED;
 }
 
-static int on_hello(const struct sl_wire_frame *f)
+static int on_hello(struct sl_takeover *t, const struct sl_wire_frame *f)
 {
 	struct sl_wire_hello m;
 	int r = sl_wire_get_hello(f, &m);
@@ -84,6 +84,7 @@ static int on_hello(const struct sl_wire_frame *f)
 		return r;
 	if (m.min_version > SL_WIRE_VERSION || m.version < SL_WIRE_MIN_VERSION)
 		return -EPROTONOSUPPORT;
+	t->yields = m.version >= SL_WIRE_VERSION_YOURS;
 	sl_info("taking over from a process that runs version=\"%.*s\" abi=%u",
 		SL_STR_ARG(m.software), m.abi);
 	return 0;
@@ -93,7 +94,7 @@ static int on_offer(struct sl_takeover *t, struct sl_received *r)
 {
 	switch (r->frame.type) {
 	case SL_WIRE_HELLO:
-		return on_hello(&r->frame);
+		return on_hello(t, &r->frame);
 	case SL_WIRE_SOURCE:
 		return take_source(t, r);
 	case SL_WIRE_SOCKET:

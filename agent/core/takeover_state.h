@@ -20,10 +20,10 @@ struct sl_takeover {
 	struct sl_channel *channel; /* NULL: the old process has died */
 	struct sl_map sources;	    /* cookie -> struct sl_inherited, not claimed yet */
 	int handover_fd, lock;
-	bool ready; /* a snapshot is in force */
+	bool ready;  /* a snapshot is in force */
+	bool yields; /* the old process says when it accepts no more */
 	uint64_t asked_ns, died_ns;
 	struct sl_timer timer;
-	struct sl_ack listening;
 	atomic_bool knows; /* the old process can be asked about connections */
 	size_t n_conns, n_pooled;
 };

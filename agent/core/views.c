@@ -9,13 +9,20 @@
 #include "base/log.h"
 #include "datapath/probe.h"
 
+/* Of what nobody is to steer. */
+static bool counts_split(unsigned reason)
+{
+	return reason == SL_REASON_SPLIT || reason == SL_REASON_SPLIT_NONE ||
+	       reason == SL_REASON_SPLIT_TCP || reason == SL_REASON_SPLIT_TCP_NONE;
+}
+
 static json_t *not_steered(const uint64_t stats[SL_REASON_MAX])
 {
 	json_t *out = json_object();
 
 	for (unsigned i = 0; out && i < SL_REASON_MAX; i++) {
 		/* A line that does not fit into memory is left out; metrics have it too. */
-		if (i != SL_REASON_STEERED && stats[i])
+		if (i != SL_REASON_STEERED && !counts_split(i) && stats[i])
 			(void)json_object_set_new(out, sl_reason_name(i),
 						  json_integer((json_int_t)stats[i]));
 	}
@@ -34,11 +41,46 @@ static json_t *datapath_json(const struct sl_control *c)
 	if (!c->datapath)
 		return json_pack("{s:s}", "state", "off");
 	(void)sl_datapath_stats(c->datapath, stats); /* zeroes then */
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "state", "attached", "cgroup",
-			 c->opts->cgroup ? c->opts->cgroup : "", "failure_policy",
-			 c->opts->policy == SL_FAIL_CLOSED ? "closed" : "open", "heartbeat_age_ms",
-			 (json_int_t)beat_age_ms(c), "steered",
-			 (json_int_t)stats[SL_REASON_STEERED], "not_steered", not_steered(stats));
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I}}", "state",
+			 "attached", "cgroup", c->opts->cgroup ? c->opts->cgroup : "",
+			 "failure_policy", c->opts->policy == SL_FAIL_CLOSED ? "closed" : "open",
+			 "heartbeat_age_ms", (json_int_t)beat_age_ms(c), "steered",
+			 (json_int_t)stats[SL_REASON_STEERED], "not_steered", not_steered(stats),
+			 "udp", "flows", (json_int_t)stats[SL_REASON_SPLIT], "refused",
+			 (json_int_t)stats[SL_REASON_SPLIT_NONE], "tcp_by_kernel", "connections",
+			 (json_int_t)stats[SL_REASON_SPLIT_TCP], "refused",
+			 (json_int_t)stats[SL_REASON_SPLIT_TCP_NONE]);
+}
+
+static json_t *whys_json(const struct sl_control *c,
+			 uint64_t (*count)(const struct sl_metrics *m, enum sl_splice_why why))
+{
+	json_t *out = json_object();
+
+	for (unsigned i = SL_SPLICE_NONE + 1; out && i < SL_SPLICE_WHY_MAX; i++) {
+		uint64_t n = count(c->metrics, i);
+
+		/* As not_steered(). */
+		if (n)
+			(void)json_object_set_new(out, sl_splice_why_name(i),
+						  json_integer((json_int_t)n));
+	}
+	return out;
+}
+
+static json_t *splice_json(const struct sl_control *c)
+{
+	uint64_t active = sl_metrics_gauge(c->metrics, SL_GAUGE_SPLICED_CLIENT) +
+			  sl_metrics_gauge(c->metrics, SL_GAUGE_SPLICED_ENDPOINT);
+	uint64_t total = sl_metrics_counter(c->metrics, SL_COUNTER_SPLICED_CLIENT) +
+			 sl_metrics_counter(c->metrics, SL_COUNTER_SPLICED_ENDPOINT);
+
+	if (!c->splicer)
+		return json_pack("{s:s, s:s}", "state", "off", "why", c->splice_off);
+	return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "state", "on", "detector",
+			 sl_splicer_stats(c->splicer).detector, "active", (json_int_t)active,
+			 "total", (json_int_t)total, "left", whys_json(c, sl_metrics_splice_lefts),
+			 "never", whys_json(c, sl_metrics_splice_nevers));
 }
 
 static json_t *config_json(const struct sl_control *c)
@@ -61,15 +103,15 @@ static int view_status(void *control, const json_t *request, json_t **ret)
 
 	if (r)
 		return r;
-	*ret = json_pack("{s:s, s:i, s:I, s:o, s:i, s:{s:I, s:I}, s:o, s:O, s:i}", "version",
-			 SL_VERSION, "pid", (int)getpid(), "uptime_seconds",
-			 (json_int_t)((sl_loop_now(c->loop) - c->started_ns) / SL_NS_PER_S),
-			 "config", config_json(c), "workers", (int)c->n_workers, "connections",
-			 "active", (json_int_t)sl_metrics_gauge(c->metrics, SL_GAUGE_CONNS),
-			 "total",
-			 (json_int_t)sl_metrics_counter(c->metrics, SL_COUNTER_CONNS_ACCEPTED),
-			 "datapath", datapath_json(c), "routes", json_object_get(routes, "routes"),
-			 "netns", (int)c->served.n);
+	*ret = json_pack(
+		"{s:s, s:i, s:s*, s:I, s:o, s:i, s:{s:I, s:I}, s:o, s:o, s:O, s:i}", "version",
+		SL_VERSION, "pid", (int)getpid(), "pod", getenv("POD_NAME"), "uptime_seconds",
+		(json_int_t)((sl_loop_now(c->loop) - c->started_ns) / SL_NS_PER_S), "config",
+		config_json(c), "workers", (int)c->n_workers, "connections", "active",
+		(json_int_t)sl_metrics_gauge(c->metrics, SL_GAUGE_CONNS), "total",
+		(json_int_t)sl_metrics_counter(c->metrics, SL_COUNTER_CONNS_ACCEPTED), "datapath",
+		datapath_json(c), "splice", splice_json(c), "routes",
+		json_object_get(routes, "routes"), "netns", (int)c->served.n);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -190,6 +232,35 @@ static void host_metrics(struct sl_metrics_out *o, void *arg)
 	}
 }
 
+static void splice_metrics(struct sl_metrics_out *o, void *arg)
+{
+	struct sl_control *c = arg;
+	struct sl_splicer_stats stats = {.detector = "none"};
+	struct sl_metric_label detector = {"detector", SL_STR("")};
+
+	if (c->splicer)
+		stats = sl_splicer_stats(c->splicer);
+	detector.value = sl_str_from(stats.detector);
+	sl_metrics_out_family(o, "sluice_splice_on",
+			      "Whether connections may be spliced, and how splice(2) is noticed.",
+			      SL_METRIC_GAUGE);
+	sl_metrics_out_u64(o, &detector, 1, c->splicer != NULL);
+	sl_metrics_out_family(o, "sluice_splice_passes_total",
+			      "Walks over the sockets of a network namespace.", SL_METRIC_COUNTER);
+	sl_metrics_out_u64(o, NULL, 0, stats.n_passes);
+	sl_metrics_out_family(o, "sluice_splice_pass_seconds_total", "Time that they took.",
+			      SL_METRIC_COUNTER);
+	sl_metrics_out_ns(o, NULL, 0, stats.passes_ns);
+}
+
+static void read_flows(void *arg)
+{
+	struct sl_control *c = arg;
+
+	if (c->datapath)
+		sl_datapath_flows_read(c->datapath);
+}
+
 static const char *not_ready(void *arg)
 {
 	struct sl_control *c = arg;
@@ -277,7 +348,10 @@ int sl_views_open(struct sl_control *c)
 		r = open_metrics(c);
 	if (!r && !c->host_metrics) {
 		r = sl_metrics_add_source(c->metrics, host_metrics, c);
+		if (!r)
+			r = sl_metrics_add_source(c->metrics, splice_metrics, c);
 		c->host_metrics = !r;
+		sl_metrics_on_render(c->metrics, read_flows, c);
 	}
 	return r;
 }

@@ -114,6 +114,17 @@ static int put_request(struct sl_buf *b, const struct sl_proxy_conn *c)
 	return r ? r : put_addr(b, "endpoint", c->endpoint);
 }
 
+static int put_splice(struct sl_buf *b, const struct sl_proxy_conn *c)
+{
+	int r = put_text(b, "splice", sl_str_from(c->splice));
+
+	if (!r)
+		r = put_text(b, "splice_why", sl_str_from(c->splice_why));
+	if (!r)
+		r = put_text(b, "endpoint_splice", sl_str_from(c->endpoint_splice));
+	return r ? r : put_text(b, "endpoint_splice_why", sl_str_from(c->endpoint_splice_why));
+}
+
 static int put_line(struct sl_buf *b, unsigned worker, const struct sl_proxy_conn *c)
 {
 	int r = sl_buf_printf(b, "{\"id\":\"%" PRIx64 "-%" PRIx64 "-%u\",\"worker\":%u", c->source,
@@ -134,6 +145,8 @@ static int put_line(struct sl_buf *b, unsigned worker, const struct sl_proxy_con
 				  ",\"sent\":%" PRIu64,
 				  c->state, c->protocol, to_ms(c->age_ns), c->n_requests,
 				  c->n_received, c->n_sent);
+	if (!r)
+		r = put_splice(b, c);
 	if (!r)
 		r = put_request(b, c);
 	return r ? r : sl_buf_append(b, "}\n", 2);

@@ -100,6 +100,18 @@ static int find_source(struct explain *e)
 
 /* ---- what is called ---- */
 
+static enum sl_protocol protocol(const struct explain *e)
+{
+	return sl_str_eqc(explain_scheme(e), "udp") ? SL_PROTOCOL_UDP : SL_PROTOCOL_TCP;
+}
+
+static const struct sl_frontend *frontend_at(const struct explain *e)
+{
+	return protocol(e) == SL_PROTOCOL_UDP
+		       ? sl_snapshot_udp_frontend(e->control->snap, &e->address)
+		       : sl_snapshot_frontend(e->control->snap, &e->address);
+}
+
 static int find_port(struct explain *e, const struct sl_service *svc, uint16_t port)
 {
 	const struct sl_meta *meta = &svc->object.meta;
@@ -107,18 +119,19 @@ static int find_port(struct explain *e, const struct sl_service *svc, uint16_t p
 	uint32_t i = 0;
 
 	while (i < svc->n_ports &&
-	       (svc->ports[i].port != port || svc->ports[i].protocol != SL_PROTOCOL_TCP))
+	       (svc->ports[i].port != port || svc->ports[i].protocol != protocol(e)))
 		i++;
 	if (i == svc->n_ports)
-		return refuse(e, "Service %.*s/%.*s has no TCP port %u",
-			      SL_STR_ARG(meta->namespace), SL_STR_ARG(meta->name), port);
+		return refuse(e, "Service %.*s/%.*s has no %s port %u", SL_STR_ARG(meta->namespace),
+			      SL_STR_ARG(meta->name), sl_protocol_name(protocol(e)), port);
 	if (svc->n_cluster_ips) {
 		e->address = svc->cluster_ips[0];
 		e->address.port = port;
-		e->frontend = sl_snapshot_frontend(e->control->snap, &e->address);
+		e->frontend = frontend_at(e);
 	}
-	(void)snprintf(key, sizeof(key), "%.*s/%.*s:%u", SL_STR_ARG(meta->namespace),
-		       SL_STR_ARG(meta->name), port);
+	(void)snprintf(key, sizeof(key), "%.*s/%.*s:%u%s", SL_STR_ARG(meta->namespace),
+		       SL_STR_ARG(meta->name), port,
+		       protocol(e) == SL_PROTOCOL_UDP ? SL_UDP_SUFFIX : "");
 	return explain_put(e->answer, "service", json_string(key));
 }
 
@@ -155,7 +168,7 @@ static int find_service(struct explain *e)
 	if (!text.len)
 		return refuse(e, "the request has no \"service\"");
 	if (!sl_addr_parse(text, &e->address) || !sl_addr_parse_ip(text, 80, &e->address)) {
-		e->frontend = sl_snapshot_frontend(e->control->snap, &e->address);
+		e->frontend = frontend_at(e);
 		return e->frontend ? explain_put_str(e->answer, "service", e->frontend->key) : 0;
 	}
 	host = cut(text, ':', &port_text);
@@ -261,12 +274,8 @@ static int read_request(struct explain *e)
 		r = explain_put_result(e, "answer", err.status, err.reason);
 		return r ? r : DECIDED;
 	}
-	/* As the proxy does: CONNECT and "OPTIONS *" have no path, only "/" can stand for them. */
 	if (!r)
-		r = sl_uri_normalise(&e->arena,
-				     sl_str_starts(e->req.path, SL_STR("/")) ? e->req.path
-									     : SL_STR("/"),
-				     &e->env.path);
+		r = sl_uri_path_to_match(&e->arena, e->req.path, &e->env.path);
 	e->env.arena = &e->arena;
 	e->env.scheme = SL_STR("http");
 	e->env.port = e->address.port;
@@ -373,12 +382,13 @@ static const char *why_passed(const struct explain *e)
 	if (!f)
 		return "the Service has no cluster IP of its own: connections to it are not "
 		       "steered";
+	if (!f->routed && protocol(e) == SL_PROTOCOL_UDP)
+		return "no UDPRoute is attached to the Service: its datagrams are left alone";
 	if (!f->routed && f->app_protocol == SL_APP_OPAQUE)
 		return "no route can be attached to a port whose appProtocol is not HTTP: "
 		       "connections to it are not steered";
-	if (!f->routed && f->app_protocol == SL_APP_H2C)
-		return "no GRPCRoute is attached to the port, and other routes cannot be: "
-		       "connections to it are not steered";
+	if (!f->routed && f->n_trials)
+		return "no route of the Service is enforced: requests go to an endpoint of it";
 	if (!f->routed)
 		return "no route is attached to the Service: connections to it are not steered";
 	if (!sl_str_eqc(explain_scheme(e), "http") && e->table && f->app_protocol == SL_APP_UNKNOWN)
@@ -390,7 +400,14 @@ static const char *why_passed(const struct explain *e)
 	return NULL;
 }
 
-static int follow_table(struct explain *e)
+const char *explain_fallback_text(unsigned status)
+{
+	return status == 404 ? "no rule of the attached routes matches this request"
+			     : "a route is attached whose rules cannot be used";
+}
+
+/* *ret: the rule that takes the request; NULL: none. */
+static int follow_table(struct explain *e, const struct sl_rule **ret)
 {
 	const struct sl_route_table *t = e->table;
 	struct sl_explain x;
@@ -400,12 +417,26 @@ static int follow_table(struct explain *e)
 		r = explain_put_steps(e, &x);
 	if (r)
 		return r;
+	*ret = x.rule;
 	if (x.rule)
 		return explain_rule(e, x.rule);
 	return explain_put_result(e, "answer", t->fallback_status,
-				  t->fallback_status == 404
-					  ? "no rule of the attached routes matches this request"
-					  : "a route is attached whose rules cannot be used");
+				  explain_fallback_text(t->fallback_status));
+}
+
+/* The request is read. passed: why no rule is asked; NULL: they are. */
+static int follow(struct explain *e, const char *passed)
+{
+	bool is_http = sl_str_eqc(explain_scheme(e), "http");
+	bool shown = is_http && e->frontend && sl_frontend_trial(e->frontend, e->namespace);
+	struct sl_request asked = e->req;
+	const struct sl_rule *rule = NULL;
+	int r = sl_headers_copy(&e->req.headers, &e->arena, &asked.headers);
+
+	if (!r)
+		r = passed ? explain_put_result(e, "pass_through", 0, passed)
+			   : follow_table(e, &rule);
+	return r || !shown ? r : explain_shadow(e, rule, &asked);
 }
 
 static int explain(struct explain *e)
@@ -428,9 +459,9 @@ static int explain(struct explain *e)
 	passed = why_passed(e);
 	r = read_request(e);
 	/* What is not looked into is not refused either. */
-	if (r >= 0 && r != SL_ADMIN_REFUSED && passed)
+	if (r == DECIDED && passed)
 		return explain_put_result(e, "pass_through", 0, passed);
-	return r ? r : follow_table(e);
+	return r ? r : follow(e, passed);
 }
 
 int sl_view_explain(void *control, const json_t *request, json_t **ret)

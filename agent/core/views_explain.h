@@ -29,7 +29,7 @@ int explain_put_result(struct explain *e, const char *kind, unsigned status, con
 
 /* Member of the question; ptr NULL when it is not there. */
 struct sl_str explain_member(const json_t *object, const char *key);
-/* "http" (also when nothing is said), "https" or "tcp". */
+/* "http" (also when nothing is said), "https", "tcp" or "udp". */
 struct sl_str explain_scheme(const struct explain *e);
 /* "rules" */
 int explain_put_steps(struct explain *e, const struct sl_explain *x);
@@ -38,5 +38,14 @@ int explain_put_steps(struct explain *e, const struct sl_explain *x);
 int explain_connection(struct explain *e);
 /* Writes "rule", "result" and "backends" for the rule that takes the connection. */
 int explain_connection_rule(struct explain *e, const struct sl_rule *rule);
-/* Writes "rule", "result" and "backends" for the rule that takes e->req. Returns 0 or -ENOMEM. */
+/* What is said where no rule matches and that is the answer. */
+const char *explain_fallback_text(unsigned status);
+/* Writes "shadow": the Service has shadow routes for this client. rule: that takes the request in
+ * fact; NULL: none. asked: as received. Returns 0 or -ENOMEM. */
+int explain_shadow(struct explain *e, const struct sl_rule *rule, const struct sl_request *asked);
+/* "faults", if f is not NULL: what of it may hit that request. Returns 0 or -ENOMEM. */
+int explain_put_faults(struct explain *e, json_t *to, const struct sl_faults *f,
+		       const struct sl_request *req, struct sl_str path);
+/* Writes "rule", "result" and "backends" for the rule that takes e->req, which its filters edit.
+ * Returns 0 or -ENOMEM. */
 int explain_rule(struct explain *e, const struct sl_rule *rule);

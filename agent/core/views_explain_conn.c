@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "explain" where TLSRoutes and TCPRoutes take whole connections. */
+/* "explain" where TLSRoutes and TCPRoutes take whole connections, or UDPRoutes flows. */
 #include <errno.h>
 #include "base/cleanup.h"
 #include "core/views_explain.h"

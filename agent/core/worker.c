@@ -279,6 +279,42 @@ int sl_worker_take(struct sl_worker *w, const struct sl_handed *h)
 	return send_order(o);
 }
 
+static void on_splice_passed(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_splice_passed(o->worker->proxy, o->cookie);
+	finish(o);
+}
+
+static void on_splice_cut(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_splice_cut(o->worker->proxy, o->cookie);
+	finish(o);
+}
+
+static int send_cookie(struct sl_worker *w, sl_mail_fn fn, uint64_t cookie)
+{
+	struct order *o = order_new(w, fn, 0, NULL);
+
+	if (!o)
+		return -ENOMEM;
+	o->cookie = cookie;
+	return send_order(o);
+}
+
+int sl_worker_splice_passed(struct sl_worker *w, uint64_t app_netns)
+{
+	return send_cookie(w, on_splice_passed, app_netns);
+}
+
+int sl_worker_splice_cut(struct sl_worker *w, uint64_t app_cookie)
+{
+	return send_cookie(w, on_splice_cut, app_cookie);
+}
+
 static void on_ping(struct sl_mail *m)
 {
 	finish(sl_container_of(m, struct order, mail));

@@ -45,6 +45,10 @@ int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const in
 int sl_worker_remove_source(struct sl_worker *w, uint64_t cookie, struct sl_ack *ack);
 int sl_worker_drain(struct sl_worker *w);
 int sl_worker_reopen_log(struct sl_worker *w);
+/* Of sl_splice_host: the kernel has looked at the candidates of that namespace; the app with that
+ * cookie is to be cut off. */
+int sl_worker_splice_passed(struct sl_worker *w, uint64_t app_netns);
+int sl_worker_splice_cut(struct sl_worker *w, uint64_t app_cookie);
 /* The process that takes over: see proxy/handover.h. */
 int sl_worker_stop_accepting(struct sl_worker *w, struct sl_ack *ack);
 int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id);

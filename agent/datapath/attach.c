@@ -81,7 +81,8 @@ static int link_get(const char *path, uint64_t cgroup_id)
  * other programs act on sockets that they know alone. */
 static bool steers(int i)
 {
-	return !strncmp(sl_dp_programs[i], "sl_connect", strlen("sl_connect"));
+	return !strncmp(sl_dp_programs[i], "sl_connect", strlen("sl_connect")) ||
+	       !strncmp(sl_dp_programs[i], "sl_sendmsg", strlen("sl_sendmsg"));
 }
 
 /* The link that an agent of another version left for this program, for ours to go on with. */

@@ -156,6 +156,19 @@ int sl_datapath_stats(const struct sl_datapath *dp, uint64_t ret[SL_REASON_MAX])
 const char *sl_reason_name(unsigned reason);
 const char *sl_reason_help(unsigned reason);
 
+/*
+ * Flows of UDP and connections of TCP that the kernel dealt out by itself, those that it refused
+ * for want of an endpoint too: n more of them fell to the share. Told when it is asked for, and
+ * before a split of the plan goes or is replaced; what was dealt out before the split was written
+ * by this process is not.
+ */
+typedef void (*sl_datapath_flows_fn)(void *arg, const struct sl_plan_split *split,
+				     const struct sl_plan_share *share, uint64_t n);
+/* arg is borrowed until sl_datapath_close(). fn: NULL: nobody. */
+void sl_datapath_on_flows(struct sl_datapath *dp, sl_datapath_flows_fn fn, void *arg);
+/* One system call for each split. */
+void sl_datapath_flows_read(struct sl_datapath *dp);
+
 /* What the maps hold now, as text for people: services with endpoints, namespaces, counters.
  * Returns 0 or -errno (what was appended so far stays). */
 int sl_datapath_dump(const struct sl_datapath *dp, struct sl_buf *out);

@@ -60,6 +60,50 @@ static int dump_services(const struct sl_datapath *dp, struct sl_buf *out)
 	return r == -ENOENT ? 0 : r;
 }
 
+static int dump_share(const struct sl_datapath *dp, const struct sl_split_val *val, uint32_t i,
+		      struct sl_buf *out)
+{
+	const struct sl_split_share *share = &val->shares[i];
+	char text[SL_ADDR_TEXT];
+	int r = sl_buf_printf(out, "  share weight=%u endpoints=%u flows=%" PRIu64 "\n",
+			      share->upto - (i ? val->shares[i - 1].upto : 0), share->n_endpoints,
+			      (uint64_t)share->flows);
+
+	for (uint32_t k = 0; !r && k < share->n_endpoints; k++) {
+		struct sl_ep_key key = {.id = val->id, .index = share->first + k};
+		struct sl_ep_val ep;
+
+		if (!bpf_map_lookup_elem(dp->map[SL_DP_SPLIT_EP], &key, &ep))
+			r = sl_buf_printf(out, "    endpoint %s\n",
+					  address(ep.addr, ep.port, text));
+	}
+	return r;
+}
+
+static int dump_splits(const struct sl_datapath *dp, struct sl_buf *out)
+{
+	struct sl_split_key key;
+	void *from = NULL;
+	int r;
+
+	while (!(r = bpf_map_get_next_key(dp->map[SL_DP_SPLIT], from, &key))) {
+		struct sl_split_val val;
+		char text[SL_ADDR_TEXT];
+
+		from = &key;
+		if (bpf_map_lookup_elem(dp->map[SL_DP_SPLIT], &key, &val))
+			continue; /* went meanwhile */
+		r = sl_buf_printf(out, "split %s protocol=%u name=\"%.*s\" id=%u shares=%u\n",
+				  address(key.addr, key.port, text), key.protocol, SL_SVC_NAME - 1,
+				  val.name, val.id, val.n_shares);
+		for (uint32_t i = 0; !r && i < val.n_shares && i < SL_SPLIT_SHARES; i++)
+			r = dump_share(dp, &val, i, out);
+		if (r)
+			return r;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
 static int dump_namespaces(const struct sl_datapath *dp, struct sl_buf *out)
 {
 	uint64_t cookie;
@@ -116,6 +160,8 @@ int sl_datapath_dump(const struct sl_datapath *dp, struct sl_buf *out)
 			(uint64_t)dp->conf->heartbeat_ns, (uint64_t)dp->conf->heartbeat_limit_ns);
 	if (!r)
 		r = dump_services(dp, out);
+	if (!r)
+		r = dump_splits(dp, out);
 	if (!r)
 		r = dump_namespaces(dp, out);
 	if (!r)

@@ -260,13 +260,16 @@ static int unpin(const char *dir)
 	return 0;
 }
 
-/* Called by libbpf for each record. */
+/* Called by libbpf for each record. The detector sees the whole node: the socket may be in the map
+ * of somebody else, also of another agent that tries its kernel, or have left ours. */
 static int take_event(void *arg, void *record, size_t len)
 {
+	const struct sl_splice_event *ev = record;
 	struct sl_hops *h = arg;
+	uint64_t found;
 
-	if (len >= sizeof(struct sl_splice_event))
-		h->event_fn(h->event_arg, record);
+	if (len >= sizeof(*ev) && !bpf_map_lookup_elem(h->sock, &ev->cookie, &found))
+		h->event_fn(h->event_arg, ev);
 	return 0;
 }
 

@@ -125,6 +125,9 @@ void sl_hops_release(struct sl_hops *h, const struct sl_hop_lease *l, int own, b
 /* State is IN, app_seen == done, nothing is being sent: take the app out and set OUT.
  * One system call. Returns 0 (also when it was not there any more) or -errno. Thread: worker. */
 int sl_hops_take_out(struct sl_hops *h, const struct sl_hop_lease *l);
+/* Whether the app that was taken in is in the map still: it leaves also when it is closed. One
+ * system call. Thread: worker. */
+bool sl_hops_has_app(const struct sl_hops *h, const struct sl_hop_lease *l);
 
 /* An iterator over the sockets of the network namespace that the calling thread is in. Returns a
  * descriptor for one sl_hops_pass() or -errno. Thread: any. */
@@ -135,13 +138,13 @@ int sl_hops_iter(const struct sl_hops *h);
  * page fault) holds up the pass for as long. Hence a thread of its own, and patience. Thread: any.
  */
 struct sl_hops_pass {
-	uint64_t took_ns;
+	uint64_t took_ns; /* of CPU */
 	uint32_t n_seen, n_in, n_out,
 		n_refused; /* wanted apps that were found, and what came of it */
 };
 int sl_hops_pass(int iter, struct sl_hops_pass *ret);
 
-/* splice(2) was seen on a socket that may be the app of a hop: ev->cookie is its app_cookie. The
+/* splice(2) was seen on a socket that is in the map: ev->cookie is its app_cookie. The
  * hop is to be reset at once (own closed with SO_LINGER 0): the reader would wait for ever. Its
  * program is refused from now on. fd: watch for EPOLLIN. consume returns the number of events or
  * -errno. Thread: main. */

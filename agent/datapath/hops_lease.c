@@ -219,6 +219,13 @@ int sl_hops_take_out(struct sl_hops *h, const struct sl_hop_lease *l)
 	return 0;
 }
 
+bool sl_hops_has_app(const struct sl_hops *h, const struct sl_hop_lease *l)
+{
+	uint64_t cookie = l->hop->app_cookie, found;
+
+	return !bpf_map_lookup_elem(h->sock, &cookie, &found);
+}
+
 int sl_hops_iter(const struct sl_hops *h)
 {
 	return bpf_iter_create(h->iter_link);
@@ -238,7 +245,7 @@ static void count(struct sl_hops_pass *pass, uint32_t verdict)
 int sl_hops_pass(int iter, struct sl_hops_pass *ret)
 {
 	_cleanup_(sl_closep) int fd = iter;
-	uint64_t start = sl_clock_now_ns();
+	uint64_t start = sl_clock_cpu_ns();
 	struct sl_hops_pass pass = {0};
 	uint32_t verdicts[256];
 	ssize_t n;
@@ -250,7 +257,7 @@ int sl_hops_pass(int iter, struct sl_hops_pass *ret)
 	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
 	if (n < 0)
 		return -errno;
-	pass.took_ns = sl_clock_now_ns() - start;
+	pass.took_ns = sl_clock_cpu_ns() - start;
 	*ret = pass;
 	return 0;
 }

@@ -20,10 +20,14 @@ enum sl_dp_map {
 	SL_DP_STAT,
 	SL_DP_EVENTS,
 	SL_DP_SEEN,
+	SL_DP_SPLIT,
+	SL_DP_SPLIT_EP,
+	SL_DP_MEMBER,
+	SL_DP_UDP,
 	SL_DP_MAPS,
 };
 
-#define SL_DP_LINKS 7
+#define SL_DP_LINKS 11
 
 struct sl_datapath {
 	struct sluice_bpf *skel; /* owns the maps' descriptors */
@@ -46,6 +50,11 @@ struct sl_datapath {
 	struct sl_map services; /* what sl_svc and sl_ep hold: struct sl_dp_service by its key */
 	uint32_t next_id;
 	struct sl_pmap applied; /* the last plan's services, if all of it was; else empty */
+	uint32_t next_split_id;
+	struct sl_pmap splits_applied; /* likewise its splits */
+	struct sl_map versions;	       /* of splits, as split_flows.c knows them, by key */
+	sl_datapath_flows_fn flows_fn;
+	void *flows_arg;
 
 	struct ring_buffer *ring;
 	sl_datapath_event_fn event_fn; /* during sl_datapath_events_consume() */
@@ -89,9 +98,26 @@ extern const char *const sl_dp_map_names[SL_DP_MAPS];
 /* attach.c: undo what this open pinned; what it took over stays. */
 void sl_dp_unpin_fresh(struct sl_datapath *dp);
 
+/* netns_map.c: forgets the connections that the listeners of a dead agent were to accept. Returns 0
+ * or -errno. */
+int sl_dp_flows_clear(struct sl_datapath *dp);
+
 /* map_sync.c: fills dp->services from the maps and removes left-over endpoints. */
 int sl_dp_services_load(struct sl_datapath *dp);
 void sl_dp_services_free(struct sl_datapath *dp);
+
+/* split_sync.c: the same for splits. apply and retract as in datapath.h. */
+int sl_dp_splits_load(struct sl_datapath *dp);
+int sl_dp_splits_apply(struct sl_datapath *dp, const struct sl_plan *plan);
+int sl_dp_splits_retract(struct sl_datapath *dp, const struct sl_plan *plan);
+void sl_dp_split_key(struct sl_split_key *key, const struct sl_split_at *at);
+
+/* split_flows.c: a version is in the map (out of memory: its flows are not told); it was, and val
+ * is the last that was seen of it. */
+void sl_dp_flows_begin(struct sl_datapath *dp, const struct sl_plan_split *split, uint32_t id);
+void sl_dp_flows_end(struct sl_datapath *dp, const struct sl_split_key *key,
+		     const struct sl_split_val *val);
+void sl_dp_flows_free(struct sl_datapath *dp);
 
 /* A full hash map says -E2BIG; our callers know -ENOSPC. */
 static inline int sl_dp_map_error(int r)

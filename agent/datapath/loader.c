@@ -23,14 +23,16 @@
  */
 const char *const sl_dp_programs[SL_DP_LINKS] = {
 	"sl_sockops",	"sl_peername4", "sl_peername6", "sl_sockname4",
-	"sl_sockname6", "sl_connect4",	"sl_connect6",
+	"sl_sockname6", "sl_recvmsg4",	"sl_recvmsg6",	"sl_connect4",
+	"sl_connect6",	"sl_sendmsg4",	"sl_sendmsg6",
 };
 
 const char *const sl_dp_map_names[SL_DP_MAPS] = {
-	[SL_DP_CONF] = "sl_conf",   [SL_DP_SVC] = "sl_svc",	  [SL_DP_EP] = "sl_ep",
-	[SL_DP_NETNS] = "sl_netns", [SL_DP_ADDR] = "sl_addr",	  [SL_DP_ORIG] = "sl_orig",
-	[SL_DP_OWN] = "sl_own",	    [SL_DP_FLOW] = "sl_flow",	  [SL_DP_STAT] = "sl_stat",
-	[SL_DP_SEEN] = "sl_seen",   [SL_DP_EVENTS] = "sl_events",
+	[SL_DP_CONF] = "sl_conf",	  [SL_DP_SVC] = "sl_svc",	[SL_DP_EP] = "sl_ep",
+	[SL_DP_NETNS] = "sl_netns",	  [SL_DP_ADDR] = "sl_addr",	[SL_DP_ORIG] = "sl_orig",
+	[SL_DP_OWN] = "sl_own",		  [SL_DP_FLOW] = "sl_flow",	[SL_DP_STAT] = "sl_stat",
+	[SL_DP_SEEN] = "sl_seen",	  [SL_DP_EVENTS] = "sl_events", [SL_DP_SPLIT] = "sl_split",
+	[SL_DP_SPLIT_EP] = "sl_split_ep", [SL_DP_MEMBER] = "sl_member", [SL_DP_UDP] = "sl_udp",
 };
 
 static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -85,6 +87,9 @@ static void size_maps(struct sluice_bpf *skel, const struct sl_datapath_opts *o)
 {
 	size_map(skel->maps.sl_svc, o->max_services);
 	size_map(skel->maps.sl_ep, o->max_endpoints);
+	size_map(skel->maps.sl_split, o->max_services);
+	size_map(skel->maps.sl_split_ep, o->max_endpoints);
+	size_map(skel->maps.sl_member, o->max_endpoints);
 	size_map(skel->maps.sl_netns, o->max_netns);
 	size_map(skel->maps.sl_seen, o->max_netns);
 	size_map(skel->maps.sl_addr, o->max_addrs);
@@ -286,6 +291,8 @@ int sl_datapath_claim(struct sl_datapath *dp, int lock, char *err, size_t err_le
 		return r;
 	sl_dp_services_free(dp);
 	r = sl_dp_services_load(dp);
+	if (!r)
+		r = sl_dp_splits_load(dp);
 	if (r)
 		return sl_dp_error(err, err_len, r, "cannot read the pinned services: %s",
 				   sl_strerror(r));
@@ -305,7 +312,11 @@ static int open_at(struct sl_datapath *dp, const struct sl_datapath_opts *opts, 
 	if (r || opts->beside)
 		return r;
 	r = sl_datapath_claim(dp, -1, err, err_len);
-	return r ? r : sl_datapath_attach(dp, err, err_len);
+	if (r)
+		return r;
+	/* Alone: nobody is left who would accept them. What stays goes when its tuple is used. */
+	(void)sl_dp_flows_clear(dp);
+	return sl_datapath_attach(dp, err, err_len);
 }
 
 static struct sl_datapath *datapath_new(const struct sl_datapath_opts *opts)

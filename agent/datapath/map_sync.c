@@ -36,6 +36,8 @@ void sl_dp_services_free(struct sl_datapath *dp)
 		service_free(s);
 	sl_map_deinit(&dp->services);
 	sl_pmap_deinit(&dp->applied);
+	sl_pmap_deinit(&dp->splits_applied);
+	sl_dp_flows_free(dp);
 }
 
 static void key_set(struct sl_svc_key *key, const struct sl_addr *a)
@@ -278,7 +280,7 @@ int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 		      sl_datapath_failed_fn failed, void *arg)
 {
 	struct difference d = {0};
-	int first;
+	int first, r;
 
 	if (dp->paused)
 		return 0;
@@ -287,8 +289,7 @@ int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 	if (d.n)
 		qsort(d.items, d.n, sizeof(*d.items), vip_cmp);
 	for (size_t i = 0; i < d.n; i++) {
-		int r = apply_reported(dp, d.items[i], failed, arg);
-
+		r = apply_reported(dp, d.items[i], failed, arg);
 		if (!first)
 			first = r;
 	}
@@ -297,7 +298,8 @@ int sl_datapath_apply(struct sl_datapath *dp, const struct sl_plan *plan,
 	sl_pmap_deinit(&dp->applied);
 	if (!first)
 		dp->applied = sl_pmap_copy(&plan->services);
-	return first;
+	r = sl_dp_splits_apply(dp, plan);
+	return first ? first : r;
 }
 
 static int service_remove(struct sl_datapath *dp, struct sl_dp_service *s)
@@ -359,10 +361,11 @@ static int applied_trim(void *arg, struct sl_str key, const struct sl_part *befo
 int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
 {
 	struct sl_pmap before;
-	int r;
+	int r, r_splits;
 
 	if (dp->paused)
 		return 0;
+	r_splits = sl_dp_splits_retract(dp, plan);
 	before = sl_pmap_copy(&dp->applied);
 	if (!plan || !before.n)
 		r = retract_all(dp, plan);
@@ -372,7 +375,7 @@ int sl_datapath_retract(struct sl_datapath *dp, const struct sl_plan *plan)
 	if (r || !plan || sl_pmap_diff(&before, &plan->services, applied_trim, &dp->applied))
 		sl_pmap_deinit(&dp->applied);
 	sl_pmap_deinit(&before);
-	return r;
+	return r ? r : r_splits;
 }
 
 /* What an earlier agent left: the endpoints that belong to no service, or to no index of it. */

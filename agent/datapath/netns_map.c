@@ -56,14 +56,14 @@ int sl_datapath_addr_del(struct sl_datapath *dp, uint64_t cookie, const struct s
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Collect first, delete then: deleting the current key would start the walk anew. Both maps have
- * the cookie in front of their keys. */
+/* Collect first, delete then: deleting the current key would start the walk anew. All these maps
+ * have the cookie in front of their keys. */
 static int delete_where(int fd, size_t key_bytes,
 			bool (*wanted)(uint64_t cookie, const uint64_t *cookies, size_t n),
 			const uint64_t *cookies, size_t n)
 {
 	_cleanup_(sl_freep) char *gone = NULL;
-	_Alignas(8) char key[sizeof(struct sl_addr_key)];
+	_Alignas(8) char key[sizeof(struct sl_flow_key)]; /* the longest */
 	size_t n_gone = 0, room = 0;
 	void *from = NULL;
 	int r;
@@ -131,4 +131,14 @@ int sl_datapath_netns_prune(struct sl_datapath *dp, const uint64_t *cookies, siz
 		return r;
 	return delete_where(dp->map[SL_DP_ADDR], sizeof(struct sl_addr_key), is_not_among, cookies,
 			    n);
+}
+
+static bool is_any(uint64_t cookie, const uint64_t *cookies, size_t n)
+{
+	return true;
+}
+
+int sl_dp_flows_clear(struct sl_datapath *dp)
+{
+	return delete_where(dp->map[SL_DP_FLOW], sizeof(struct sl_flow_key), is_any, NULL, 0);
 }

@@ -259,6 +259,8 @@ static const struct probe_case cases[] = {
 	 NEEDS_6_1},
 	{"getsockname", true, try_program, ADDR, BPF_CGROUP_INET4_GETSOCKNAME, "available",
 	 NEEDS_6_1},
+	{"sendmsg", true, try_program, ADDR, BPF_CGROUP_UDP4_SENDMSG, "available", NEEDS_6_1},
+	{"recvmsg", true, try_program, ADDR, BPF_CGROUP_UDP4_RECVMSG, "available", NEEDS_6_1},
 	{"sockops", true, try_program, OPS, BPF_CGROUP_SOCK_OPS, "available",
 	 "the kernel needs CONFIG_CGROUP_BPF"},
 	{"cgroup_link", true, try_link, OPS, BPF_CGROUP_SOCK_OPS, "attached and detached again",

@@ -3,7 +3,7 @@
 /*
  * What request heads, response heads and trailer sections have in common: finding their end,
  * splitting them into field lines, and judging the fields that belong to one hop or frame the
- * message. Private to the HTTP/1 codec.
+ * message. Private to the codecs: HTTP/2's has the same fields to judge.
  */
 #include "http/chars.h"
 #include "http/h1_parse.h"

@@ -226,13 +226,36 @@ static void judge_expect(struct sl_request *r)
 			body && list_has(&r->headers, SL_STR("expect"), SL_STR("100-continue"));
 }
 
+static bool names(const struct sl_h1_connection *c, struct sl_str field)
+{
+	for (uint32_t i = 0; i < c->n_named; i++) {
+		if (sl_str_ieq(c->named[i], field))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 7540 section 3.2: one HTTP2-Settings line, of this hop. */
+static void judge_h2c(struct sl_request *r, const struct sl_h1_connection *c)
+{
+	static const struct sl_str field = {"http2-settings", 14};
+	const struct sl_header *h = sl_headers_find(&r->headers, field);
+
+	if (h && names(c, field) && !sl_headers_next(&r->headers, field, h) &&
+	    r->body == SL_BODY_NONE)
+		r->h2_settings = h->value;
+}
+
 static int judge_upgrade(struct sl_request *r, const struct sl_h1_connection *c, struct sl_arena *a)
 {
 	int res;
 
-	if (!c->upgrade || r->version < 11 ||
-	    list_has(&r->headers, SL_STR("upgrade"), SL_STR("h2c")))
+	if (!c->upgrade || r->version < 11)
 		return 0;
+	if (list_has(&r->headers, SL_STR("upgrade"), SL_STR("h2c"))) {
+		judge_h2c(r, c);
+		return 0;
+	}
 	res = sl_h1_field_join(&r->headers, a, SL_STR("upgrade"), &r->upgrade);
 	if (!r->upgrade.len)
 		r->upgrade = SL_STR_NULL;

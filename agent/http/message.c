@@ -57,6 +57,18 @@ int sl_headers_append(struct sl_headers *h, struct sl_arena *a, struct sl_str na
 	return 0;
 }
 
+int sl_headers_copy(const struct sl_headers *from, struct sl_arena *a, struct sl_headers *ret)
+{
+	struct sl_headers copy = {0};
+
+	for (uint32_t i = 0; i < from->n; i++) {
+		if (sl_headers_append(&copy, a, from->items[i].name, from->items[i].value))
+			return -ENOMEM;
+	}
+	*ret = copy;
+	return 0;
+}
+
 /* Removes the lines of the name from index at on. */
 static unsigned remove_from(struct sl_headers *h, uint32_t at, struct sl_str name)
 {
@@ -153,4 +165,9 @@ bool sl_method_idempotent(enum sl_method m)
 	default:
 		return false;
 	}
+}
+
+bool sl_request_has_body(const struct sl_request *r)
+{
+	return r->body == SL_BODY_CHUNKED || (r->body == SL_BODY_LENGTH && r->content_length);
 }

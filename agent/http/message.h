@@ -30,6 +30,8 @@ int sl_headers_append(struct sl_headers *h, struct sl_arena *a, struct sl_str na
 /* Replaces all lines of the name by one (in the place of the first, else at the end). */
 int sl_headers_set(struct sl_headers *h, struct sl_arena *a, struct sl_str name,
 		   struct sl_str value);
+/* Lines of its own, for *ret to be edited; the text stays borrowed. Returns 0 or -ENOMEM. */
+int sl_headers_copy(const struct sl_headers *from, struct sl_arena *a, struct sl_headers *ret);
 /* Removes all lines of the name; returns how many there were. */
 unsigned sl_headers_remove(struct sl_headers *h, struct sl_str name);
 /* All lines of a name joined with "," as RFC 9110 section 5.3 allows (not for Set-Cookie), Cookie
@@ -75,15 +77,20 @@ struct sl_request {
 				  * sends this: who changes one changes the other */
 	struct sl_headers headers; /* without hop-by-hop fields once the codec has taken them out */
 	enum sl_body_kind body;
-	uint64_t content_length; /* SL_BODY_LENGTH */
-	uint8_t version;	 /* 10, 11 or 20 */
-	bool keep_alive;	 /* the client wants the connection kept (HTTP/1) */
-	bool expect_continue;	 /* Expect: 100-continue, and a body to wait for */
-	bool te_trailers;	 /* TE: trailers */
-	struct sl_str upgrade;	 /* value of Upgrade when Connection names it, else ptr NULL; NULL
-				  * also for any h2c, which would carry requests past the routes */
-	struct sl_str trailer;	 /* value of Trailer, kept end to end */
+	uint64_t content_length;   /* SL_BODY_LENGTH */
+	uint8_t version;	   /* 10, 11 or 20 */
+	bool keep_alive;	   /* the client wants the connection kept (HTTP/1) */
+	bool expect_continue;	   /* Expect: 100-continue, and a body to wait for */
+	bool te_trailers;	   /* TE: trailers */
+	struct sl_str upgrade;	   /* value of Upgrade when Connection names it, else ptr NULL; NULL
+				    * also for any h2c, which would carry requests past the routes */
+	struct sl_str h2_settings; /* HTTP2-Settings of a request that may go on as HTTP/2 (RFC 7540
+				    * section 3.2) and has no body; else ptr NULL */
+	struct sl_str trailer;	   /* value of Trailer, kept end to end */
 };
+
+/* Bytes follow the head, or may. */
+bool sl_request_has_body(const struct sl_request *r);
 
 struct sl_response {
 	uint16_t status;

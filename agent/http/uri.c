@@ -96,6 +96,11 @@ int sl_uri_normalise(struct sl_arena *a, struct sl_str path, struct sl_str *ret)
 	return 0;
 }
 
+int sl_uri_path_to_match(struct sl_arena *a, struct sl_str path, struct sl_str *ret)
+{
+	return sl_uri_normalise(a, path.len && path.ptr[0] == '/' ? path : SL_STR("/"), ret);
+}
+
 bool sl_uri_query_next(struct sl_str query, size_t *pos, struct sl_str *ret_name,
 		       struct sl_str *ret_value)
 {
@@ -149,6 +154,65 @@ int sl_uri_query_decode(struct sl_arena *a, struct sl_str s, struct sl_str *ret)
 		}
 	}
 	*ret = (struct sl_str){out, n};
+	return 0;
+}
+
+static char *put_escaped(char *out, struct sl_str s, bool is_name)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+
+		if (sl_char_is(c, SL_CHAR_TARGET) && (unsigned char)c < 0x80 && c != '&' &&
+		    (c != '=' || !is_name))
+			*out++ = c;
+		else
+			out = sl_percent_put(out, c);
+	}
+	return out;
+}
+
+/* Those of other names, joined: a backend compares what it has decoded. */
+static int keep_others(struct sl_arena *a, struct sl_str query, struct sl_str name, char *out,
+		       size_t *ret_n)
+{
+	struct sl_str wanted, plain, key, value;
+	size_t pos = 0, n = 0;
+
+	if (sl_uri_query_decode(a, name, &wanted))
+		return -ENOMEM;
+	while (sl_uri_query_next(query, &pos, &key, &value)) {
+		size_t len = (size_t)(value.ptr + value.len - key.ptr);
+
+		if (sl_uri_query_decode(a, key, &plain))
+			return -ENOMEM;
+		if (sl_str_eq(plain, name) || sl_str_eq(plain, wanted))
+			continue;
+		if (n)
+			out[n++] = '&';
+		memcpy(out + n, key.ptr, len);
+		n += len;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+int sl_uri_query_replace(struct sl_arena *a, struct sl_str query, struct sl_str name,
+			 const struct sl_str *value, struct sl_str *ret)
+{
+	size_t n, added = value ? 3 * (name.len + value->len) + 2 : 0;
+	char *out = sl_arena_alloc(a, query.len + added + 1), *end;
+
+	if (!out || keep_others(a, query, name, out, &n))
+		return -ENOMEM;
+	end = out + n;
+	if (value) {
+		if (n)
+			*end++ = '&';
+		end = put_escaped(end, name, true);
+		*end++ = '=';
+		end = put_escaped(end, *value, false);
+	}
+	*ret = end > out ? (struct sl_str){out, (size_t)(end - out)} : SL_STR_NULL;
 	return 0;
 }
 

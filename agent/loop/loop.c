@@ -31,6 +31,9 @@ struct sl_loop {
 	uint64_t sweeps;
 	bool stopped;
 	bool in_round;
+	struct sl_list held_tasks; /* whose owners have had their turn; they come first in the next
+				      round */
+	struct sl_list due_tasks;  /* those of the round before */
 	struct sl_list early_tasks, tasks;
 	struct sl_list next_tasks; /* for the coming round */
 	struct sl_wheel wheel;
@@ -47,6 +50,8 @@ int sl_loop_new(struct sl_loop **ret)
 		return -ENOMEM;
 	l->free_slot = NO_SLOT;
 	l->now_ns = sl_clock_now_ns();
+	sl_list_init(&l->held_tasks);
+	sl_list_init(&l->due_tasks);
 	sl_list_init(&l->early_tasks);
 	sl_list_init(&l->tasks);
 	sl_list_init(&l->next_tasks);
@@ -58,13 +63,22 @@ int sl_loop_new(struct sl_loop **ret)
 	return 0;
 }
 
+static struct sl_task *next_task(const struct sl_loop *l)
+{
+	const struct sl_list *lists[] = {&l->due_tasks, &l->early_tasks, &l->tasks};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (!sl_list_empty(lists[i]))
+			return sl_container_of(lists[i]->next, struct sl_task, node);
+	return NULL;
+}
+
 struct sl_loop *sl_loop_free(struct sl_loop *l)
 {
 	if (!l)
 		return NULL;
 	assert(!l->in_round);
-	assert(sl_list_empty(&l->early_tasks) && sl_list_empty(&l->tasks) &&
-	       sl_list_empty(&l->next_tasks));
+	assert(sl_list_empty(&l->held_tasks) && !next_task(l) && sl_list_empty(&l->next_tasks));
 	assert(sl_wheel_next_ns(&l->wheel) == UINT64_MAX);
 	for (int i = 0; i < l->n_slots; i++)
 		assert(!l->slots[i].watch);
@@ -74,11 +88,19 @@ struct sl_loop *sl_loop_free(struct sl_loop *l)
 	return NULL;
 }
 
+/* What one list holds goes to another, which holds nothing. */
+static void move_list(struct sl_list *from, struct sl_list *to)
+{
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	sl_list_init(from);
+}
+
 static int wait_ms(const struct sl_loop *l, uint64_t max_wait_ns)
 {
 	uint64_t next = sl_wheel_next_ns(&l->wheel), wait_ns = max_wait_ns, ms;
 
-	if (l->stopped || !sl_list_empty(&l->early_tasks) || !sl_list_empty(&l->tasks))
+	if (l->stopped || next_task(l))
 		return 0;
 	if (next != UINT64_MAX) {
 		uint64_t until = next > l->now_ns ? next - l->now_ns : 0;
@@ -111,9 +133,7 @@ static void run_timers(struct sl_loop *l)
 	if (sl_list_empty(&l->wheel.due))
 		return;
 	/* What the callbacks arm goes to wheel.due and waits for the next round. */
-	firing = l->wheel.due;
-	firing.next->prev = firing.prev->next = &firing;
-	sl_list_init(&l->wheel.due);
+	move_list(&l->wheel.due, &firing);
 	while (!sl_list_empty(&firing)) {
 		struct sl_timer *t = sl_container_of(firing.next, struct sl_timer, node);
 
@@ -122,21 +142,42 @@ static void run_timers(struct sl_loop *l)
 	}
 }
 
-static struct sl_task *next_task(const struct sl_loop *l)
+/* Puts it off, or runs it. *at_ns: when the task before it ended, 0 when nobody looked. */
+static void run_owned(struct sl_loop *l, struct sl_task *t, uint64_t *at_ns)
 {
-	const struct sl_list *first = sl_list_empty(&l->early_tasks) ? &l->tasks : &l->early_tasks;
+	struct sl_task_owner *o = t->owner;
+	uint64_t begun_ns;
 
-	return sl_list_empty(first) ? NULL : sl_container_of(first->next, struct sl_task, node);
+	if (o->round != l->rounds)
+		*o = (struct sl_task_owner){.round = l->rounds};
+	if (o->spent_ns >= SL_LOOP_TURN_NS) {
+		sl_list_remove(&t->node);
+		sl_list_append(&l->held_tasks, &t->node);
+		return;
+	}
+	begun_ns = *at_ns ? *at_ns : sl_clock_now_ns();
+	sl_task_cancel(t);
+	t->fn(t);
+	*at_ns = sl_clock_now_ns();
+	o->spent_ns += *at_ns - begun_ns;
 }
 
 static void run_tasks(struct sl_loop *l)
 {
+	uint64_t at_ns = 0;
 	struct sl_task *t;
 
 	while ((t = next_task(l))) {
-		sl_task_cancel(t);
-		t->fn(t);
+		if (t->owner) {
+			run_owned(l, t, &at_ns);
+		} else {
+			sl_task_cancel(t);
+			t->fn(t);
+			at_ns = 0;
+		}
 	}
+	if (!sl_list_empty(&l->held_tasks))
+		move_list(&l->held_tasks, &l->due_tasks);
 	/* They keep the coming round from waiting. */
 	while (!sl_list_empty(&l->next_tasks)) {
 		struct sl_list *n = l->next_tasks.next;

@@ -41,12 +41,24 @@ struct sl_timer {
 /* Zeroed memory is a valid timer too. */
 #define SL_TIMER_INIT(f) ((struct sl_timer){.fn = (f)})
 
+/* Whose tasks they are: in a round its tasks get SL_LOOP_TURN_NS together, then those that are left
+ * wait for the next one, where they come first and in their order. A task is never cut short: the
+ * last one may take longer. Zeroed memory is valid. The owner lives as long as its tasks are queued
+ * or run. */
+struct sl_task_owner {
+	uint64_t round; /* the loop's */
+	uint64_t spent_ns;
+};
+#define SL_LOOP_TURN_NS 500000ull
+
 struct sl_task {
 	struct sl_list node;
 	struct sl_loop *loop; /* NULL: not queued */
 	sl_task_fn fn;
+	struct sl_task_owner *owner; /* borrowed; NULL: nobody waits for others */
 };
-#define SL_TASK_INIT(f) ((struct sl_task){.fn = (f)})
+#define SL_TASK_INIT(f)		 ((struct sl_task){.fn = (f)})
+#define SL_TASK_INIT_OWNED(f, o) ((struct sl_task){.fn = (f), .owner = (o)})
 
 /* Returns 0 or -errno. */
 int sl_loop_new(struct sl_loop **ret);
@@ -93,7 +105,8 @@ void sl_timer_arm(struct sl_loop *l, struct sl_timer *t, uint64_t deadline_ns);
 void sl_timer_cancel(struct sl_timer *t);
 
 /* Run t->fn once after this round's events; queuing a queued task is a no-op. Tasks queued by tasks
- * run in the same round, so work that goes on for long continues from a timer that is due now. */
+ * run in the same round (while their owner's turn lasts), so work that goes on for long continues
+ * from a timer that is due now. */
 void sl_task_queue(struct sl_loop *l, struct sl_task *t);
 /* The same, ahead of all that sl_task_queue() queued. */
 void sl_task_queue_early(struct sl_loop *l, struct sl_task *t);

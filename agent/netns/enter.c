@@ -128,6 +128,20 @@ int sl_source_socket(const struct sl_source *s, int family, int type, int protoc
 	return sl_netns_socket_at(s->fd, family, type, protocol);
 }
 
+int sl_source_run(const struct sl_source *s, int (*fn)(void *arg), void *arg)
+{
+	int back, r;
+
+	if (s->fd < 0)
+		return fn(arg);
+	back = enter(s->fd);
+	if (back < 0)
+		return back;
+	r = fn(arg);
+	leave(back);
+	return r;
+}
+
 struct sl_source *sl_source_ref(struct sl_source *s)
 {
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);

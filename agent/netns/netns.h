@@ -36,6 +36,10 @@ int sl_source_port_range(const struct sl_source *s, uint16_t *ret_first, uint16_
  * aborts the process: going on would mix up tenants. Thread: any. */
 int sl_source_socket(const struct sl_source *s, int family, int type, int protocol);
 
+/* Run fn inside the namespace; what it returns comes back, or -errno when it could not be entered.
+ * Thread: any, as above. */
+int sl_source_run(const struct sl_source *s, int (*fn)(void *arg), void *arg);
+
 enum sl_netns_event {
 	SL_NETNS_ADDED,	  /* usable: lo is up */
 	SL_NETNS_CHANGED, /* addresses changed: the same cookie, a new sl_source */

@@ -6,7 +6,14 @@
 
 /* How much of a field is kept, counted as it is written, that is with escapes. Names come from
  * objects and have a maximum; what the client sends is cut where it would crowd out the rest. */
-enum { NAME_MAX_BYTES = 330, TEXT_MAX_BYTES = 64, PATH_MAX_BYTES = 880, AGENT_MAX_BYTES = 200 };
+enum {
+	NAME_MAX_BYTES = 330,  /* kind, namespace and name */
+	LABEL_MAX_BYTES = 256, /* a name alone */
+	TEXT_MAX_BYTES = 64,
+	PATH_MAX_BYTES = 840,
+	SHADOWED_PATH_MAX_BYTES = 420, /* of a line that shadow routes have a part in */
+	AGENT_MAX_BYTES = 200,
+};
 
 struct line {
 	char *out;
@@ -86,42 +93,59 @@ static void number(struct line *l, const char *name, uint64_t v)
 	put(l, text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, v));
 }
 
-/* Six names, seven other texts, path, agent and six numbers of twenty digits; for each its key of
- * at most 16 bytes with quotes, colon and comma, and the quotes of the 15 strings. */
-_Static_assert(6 * NAME_MAX_BYTES + 7 * TEXT_MAX_BYTES + PATH_MAX_BYTES + AGENT_MAX_BYTES + 6 * 20 +
-			       21 * (16 + 4) + 15 * 2 + 2 <=
-		       SL_ACCESS_LINE_MAX,
+/* What the keys come to, each with its quotes, colon and comma; the quotes of the strings; braces
+ * and line feed. */
+enum { N_NUMBERS = 8, N_STRINGS = 18, KEYS_BYTES = 237 };
+enum {
+	WITHOUT_SHADOW =
+		4 * NAME_MAX_BYTES + 2 * LABEL_MAX_BYTES + 7 * TEXT_MAX_BYTES + AGENT_MAX_BYTES,
+	WITH_SHADOW = WITHOUT_SHADOW + NAME_MAX_BYTES + LABEL_MAX_BYTES + TEXT_MAX_BYTES,
+	FRAME = N_NUMBERS * 20 + KEYS_BYTES + (N_NUMBERS + N_STRINGS) * 4 + N_STRINGS * 2 + 2,
+};
+_Static_assert((int)WITHOUT_SHADOW + (int)PATH_MAX_BYTES + (int)FRAME <= (int)SL_ACCESS_LINE_MAX &&
+		       (int)WITH_SHADOW + (int)SHADOWED_PATH_MAX_BYTES + (int)FRAME <=
+			       (int)SL_ACCESS_LINE_MAX,
 	       "the longest line fits");
 
 size_t sl_access_line(const struct sl_access_record *r, struct sl_str time,
 		      char out[SL_ACCESS_LINE_MAX])
 {
 	struct line l = {.out = out};
+	bool shadowed = r->shadow_differs.len;
 
 	string(&l, "time", time, TEXT_MAX_BYTES);
 	string(&l, "source_namespace", r->source_namespace, TEXT_MAX_BYTES);
-	string(&l, "source_pod", r->source_pod, NAME_MAX_BYTES);
+	string(&l, "source_pod", r->source_pod, LABEL_MAX_BYTES);
 	string(&l, "client", r->client, TEXT_MAX_BYTES);
 	string(&l, "service", r->service, NAME_MAX_BYTES);
 	string(&l, "protocol", r->protocol, TEXT_MAX_BYTES);
 	string(&l, "method", r->method, TEXT_MAX_BYTES);
 	string(&l, "authority", r->authority, NAME_MAX_BYTES);
-	string(&l, "path", r->path, PATH_MAX_BYTES);
+	string(&l, "path", r->path, shadowed ? SHADOWED_PATH_MAX_BYTES : PATH_MAX_BYTES);
 	string(&l, "user_agent", r->user_agent, AGENT_MAX_BYTES);
 	string(&l, "route", r->route, NAME_MAX_BYTES);
-	string(&l, "rule", r->rule, NAME_MAX_BYTES);
+	string(&l, "rule", r->rule, LABEL_MAX_BYTES);
 	string(&l, "backend", r->backend, NAME_MAX_BYTES);
 	string(&l, "endpoint", r->endpoint, TEXT_MAX_BYTES);
 	if (r->status)
 		number(&l, "status", r->status);
 	if (r->attempts)
 		number(&l, "attempts", r->attempts);
+	if (r->mirrors)
+		number(&l, "mirrors", r->mirrors);
 	number(&l, "request_bytes", r->request_bytes);
 	number(&l, "response_bytes", r->response_bytes);
 	number(&l, "duration_ns", r->duration_ns);
+	if (r->fault_delay_ns)
+		number(&l, "fault_delay_ns", r->fault_delay_ns);
 	if (r->first_byte_ns)
 		number(&l, "first_byte_ns", r->first_byte_ns);
 	string(&l, "end_reason", r->end_reason, TEXT_MAX_BYTES);
+	if (shadowed) {
+		string(&l, "shadow_route", r->shadow_route, NAME_MAX_BYTES);
+		string(&l, "shadow_rule", r->shadow_rule, LABEL_MAX_BYTES);
+		string(&l, "shadow_differs", r->shadow_differs, TEXT_MAX_BYTES);
+	}
 	put(&l, "}\n", 2);
 	return l.len;
 }

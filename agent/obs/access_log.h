@@ -26,11 +26,16 @@ struct sl_access_record {
 	struct sl_str endpoint; /* address:port */
 	uint32_t status;	/* optional */
 	uint32_t attempts;	/* optional */
+	uint32_t mirrors;	/* optional: copies sent elsewhere */
 	uint64_t request_bytes, response_bytes;
 	uint64_t duration_ns;
-	uint64_t first_byte_ns; /* optional: from the start to the first byte of the endpoint's
-				   answer */
+	uint64_t fault_delay_ns; /* of it, by a FaultInjection; 0: none */
+	uint64_t first_byte_ns;	 /* optional: from the start to the first byte of the endpoint's
+				    answer */
 	struct sl_str end_reason;
+	/* Of a request that shadow routes would have changed: the rule that would have taken it,
+	 * and what would have differed. */
+	struct sl_str shadow_route, shadow_rule, shadow_differs;
 };
 
 struct sl_access_log;

@@ -91,16 +91,40 @@ void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_requ
 	observe(f.durations, request->duration_ns);
 }
 
-void sl_metrics_connection(struct sl_metrics_shard *s, const struct sl_metrics_request *connection)
+void sl_metrics_connections(struct sl_metrics_shard *s, const struct sl_metrics_request *from,
+			    uint64_t n)
 {
 	const struct sl_str labels[SL_CONNECTION_LABELS] = {
-		[SL_REQUEST_SERVICE] = connection->service,
-		[SL_REQUEST_ROUTE] = connection->route,
-		[SL_REQUEST_RULE] = connection->rule,
-		[SL_REQUEST_BACKEND] = connection->backend,
+		[SL_REQUEST_SERVICE] = from->service,
+		[SL_REQUEST_ROUTE] = from->route,
+		[SL_REQUEST_RULE] = from->rule,
+		[SL_REQUEST_BACKEND] = from->backend,
 	};
 
-	sl_metrics_cell_add(sl_series_values(s->connections, labels), 1);
+	sl_metrics_cell_add(sl_series_values(s->connections, labels), n);
+}
+
+void sl_metrics_shadow(struct sl_metrics_shard *s, const struct sl_metrics_request *request,
+		       enum sl_shadow_result result)
+{
+	const struct sl_str labels[SL_SHADOW_LABELS] = {
+		[SL_REQUEST_SERVICE] = request->service,
+		[SL_REQUEST_ROUTE] = request->route,
+		[SL_REQUEST_RULE] = request->rule,
+	};
+
+	sl_metrics_cell_add(&sl_series_values(s->shadows, labels)[result], 1);
+}
+
+const char *sl_shadow_result_name(enum sl_shadow_result result)
+{
+	static const char *const names[SL_SHADOW_RESULTS] = {
+		[SL_SHADOW_UNAFFECTED] = "unaffected",
+		[SL_SHADOW_SAME] = "same",
+		[SL_SHADOW_DIFFERS] = "differs",
+	};
+
+	return names[result];
 }
 
 /* ---- the control thread's side ---- */
@@ -112,6 +136,7 @@ static struct sl_metrics_shard *free_shard(struct sl_metrics_shard *s)
 	sl_series_table_free(s->requests);
 	sl_series_table_free(s->durations);
 	sl_series_table_free(s->connections);
+	sl_series_table_free(s->shadows);
 	free(s);
 	return NULL;
 }
@@ -129,6 +154,9 @@ static int new_shard(uint32_t max_series, struct sl_metrics_shard **ret)
 					&s->durations);
 	if (!r)
 		r = sl_series_table_new(SL_CONNECTION_LABELS, 1, max_series, &s->connections);
+	if (!r)
+		r = sl_series_table_new(SL_SHADOW_LABELS, SL_SHADOW_RESULTS, max_series,
+					&s->shadows);
 	if (r) {
 		free_shard(s);
 		return r;
@@ -175,6 +203,12 @@ struct sl_metrics_shard *sl_metrics_shard(struct sl_metrics *m, uint32_t worker)
 	return m->shards[worker];
 }
 
+void sl_metrics_on_render(struct sl_metrics *m, void (*fn)(void *arg), void *arg)
+{
+	m->before = fn;
+	m->before_arg = arg;
+}
+
 int sl_metrics_add_source(struct sl_metrics *m, sl_metrics_source_fn fn, void *arg)
 {
 	struct sl_metrics_source *sources =
@@ -209,6 +243,16 @@ uint64_t sl_metrics_gauge(const struct sl_metrics *m, enum sl_gauge g)
 	return SL_METRICS_SUM(m, gauges, g);
 }
 
+uint64_t sl_metrics_splice_nevers(const struct sl_metrics *m, enum sl_splice_why why)
+{
+	return SL_METRICS_SUM(m, splice_never, why);
+}
+
+uint64_t sl_metrics_splice_lefts(const struct sl_metrics *m, enum sl_splice_why why)
+{
+	return SL_METRICS_SUM(m, splice_left, why);
+}
+
 static uint64_t sum_of_route(const struct sl_series_table *t, struct sl_str route)
 {
 	uint32_t n = sl_series_count(t);
@@ -231,4 +275,35 @@ uint64_t sl_metrics_route_requests(const struct sl_metrics *m, struct sl_str rou
 		total += sum_of_route(m->shards[i]->requests, route) +
 			 sum_of_route(m->shards[i]->connections, route);
 	return total;
+}
+
+/* Of one shard. */
+static void add_shadows(const struct sl_series_table *t, struct sl_str route,
+			sl_metrics_service_fn shown, void *arg, struct sl_metrics_shadows *to)
+{
+	uint32_t n = sl_series_count(t);
+
+	for (uint32_t k = 0; k < n; k++) {
+		const struct sl_series *s = sl_series_at(t, k);
+		bool taken = sl_str_eq(sl_series_label(s->key, SL_REQUEST_ROUTE), route);
+		bool is_shown = shown(arg, sl_series_label(s->key, SL_REQUEST_SERVICE));
+
+		for (int i = 0; i < SL_SHADOW_RESULTS; i++) {
+			uint64_t v = __atomic_load_n(&s->values[i], __ATOMIC_RELAXED);
+
+			to->evaluated += is_shown ? v : 0;
+			to->matched += taken ? v : 0;
+			to->differs += taken && i == SL_SHADOW_DIFFERS ? v : 0;
+		}
+	}
+}
+
+struct sl_metrics_shadows sl_metrics_route_shadows(const struct sl_metrics *m, struct sl_str route,
+						   sl_metrics_service_fn shown, void *arg)
+{
+	struct sl_metrics_shadows all = {0};
+
+	for (uint32_t i = 0; i < m->n_shards; i++)
+		add_shadows(m->shards[i]->shadows, route, shown, arg, &all);
+	return all;
 }

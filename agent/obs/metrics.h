@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "obs/end_reason.h"
 #include "obs/limit.h"
+#include "obs/splice_why.h"
 
 /* Counters of one family stand together; the table in render.c has names, labels and help. */
 enum sl_counter {
@@ -30,24 +31,62 @@ enum sl_counter {
 	SL_COUNTER_CONNECTS_OK,
 	SL_COUNTER_CONNECTS_REFUSED,
 	SL_COUNTER_CONNECTS_TIMEOUT,
+	SL_COUNTER_CONNECTS_TLS,    /* connected, but the handshake failed */
 	SL_COUNTER_CONNECTS_FAILED, /* any other error */
+	/* sluice_upstream_tls_handshakes_total */
+	SL_COUNTER_TLS_FULL,
+	SL_COUNTER_TLS_RESUMED, /* with a session of before */
 	/* sluice_upstream_pool_takes_total */
 	SL_COUNTER_POOL_REUSED,
 	SL_COUNTER_POOL_MISSED, /* nothing idle: a new connection is needed */
 	/* sluice_upstream_retries_total */
 	SL_COUNTER_RETRIES_CONNECT,
-	SL_COUNTER_RETRIES_STALE, /* a pooled connection had closed */
+	SL_COUNTER_RETRIES_STALE,   /* a pooled connection had closed */
+	SL_COUNTER_RETRIES_REFUSED, /* HTTP/2: the endpoint said that it did nothing */
+	SL_COUNTER_RETRIES_CODE,    /* the rule names the status that came */
+	SL_COUNTER_RETRIES_TIMEOUT, /* likewise: backendRequest ran out */
+	/* sluice_upstream_retries_over_budget_total */
+	SL_COUNTER_RETRIES_OVER_BUDGET,
+	/* sluice_authorizations_total */
+	SL_COUNTER_AUTH_ALLOWED,
+	SL_COUNTER_AUTH_DENIED,
+	SL_COUNTER_AUTH_FAILED, /* no answer, or not a clear one */
+	/* sluice_faults_total: of FaultInjections */
+	SL_COUNTER_FAULT_DELAYS,
+	SL_COUNTER_FAULT_ABORTS,
+	SL_COUNTER_FAULT_SKIPPED, /* no delay: maxDelayed requests were waiting */
+	/* sluice_mirrors_total */
+	SL_COUNTER_MIRRORS_ANSWERED,
+	SL_COUNTER_MIRRORS_FAILED,   /* no answer */
+	SL_COUNTER_MIRRORS_GIVEN_UP, /* lagged too far behind the body, or never got all of it */
+	SL_COUNTER_MIRRORS_SKIPPED,  /* a limit, or out of memory */
+	/* sluice_sessions_total: requests under a sessionPersistence */
+	SL_COUNTER_SESSIONS_BEGUN,
+	SL_COUNTER_SESSIONS_KEPT,
+	SL_COUNTER_SESSIONS_MOVED, /* what the client showed was of no use any more */
+	/* sluice_circuit_breaker_overflows_total */
+	SL_COUNTER_OVERFLOWS_REQUESTS,
+	SL_COUNTER_OVERFLOWS_PENDING,
+	SL_COUNTER_OVERFLOWS_CONNECTIONS,
+	/* sluice_endpoint_ejections_total */
+	SL_COUNTER_EJECTIONS,
+	/* sluice_spliced_total: connections that the kernel took over, by hop */
+	SL_COUNTER_SPLICED_CLIENT,
+	SL_COUNTER_SPLICED_ENDPOINT,
 	/* sluice_access_log_dropped_total; see sl_metrics_set() */
 	SL_COUNTER_ACCESS_LOG_DROPPED,
 	SL_COUNTER_MAX,
 };
 
 enum sl_gauge {
-	SL_GAUGE_CONNS,	      /* sluice_connections_active */
-	SL_GAUGE_REQUESTS,    /* sluice_requests_active */
-	SL_GAUGE_TUNNELS,     /* sluice_tunnels_active */
-	SL_GAUGE_POOL_IDLE,   /* sluice_upstream_pool{state="idle"} */
-	SL_GAUGE_POOL_LEASED, /* sluice_upstream_pool{state="leased"} */
+	SL_GAUGE_CONNS,		   /* sluice_connections_active */
+	SL_GAUGE_REQUESTS,	   /* sluice_requests_active */
+	SL_GAUGE_SIDE_REQUESTS,	   /* sluice_side_requests_active */
+	SL_GAUGE_TUNNELS,	   /* sluice_tunnels_active */
+	SL_GAUGE_POOL_IDLE,	   /* sluice_upstream_pool{state="idle"} */
+	SL_GAUGE_POOL_LEASED,	   /* sluice_upstream_pool{state="leased"} */
+	SL_GAUGE_SPLICED_CLIENT,   /* sluice_spliced_active{hop="client"} */
+	SL_GAUGE_SPLICED_ENDPOINT, /* sluice_spliced_active{hop="endpoint"} */
 	SL_GAUGE_MAX,
 };
 
@@ -72,10 +111,12 @@ struct sl_metrics_shard {
 	uint64_t gauges[SL_GAUGE_MAX];
 	uint64_t ends[SL_END_MAX];
 	uint64_t limits[SL_LIMIT_MAX];
+	uint64_t splice_never[SL_SPLICE_WHY_MAX], splice_left[SL_SPLICE_WHY_MAX];
 	struct sl_histogram_cells histograms[SL_HISTOGRAM_MAX];
 	struct sl_series_table *requests;    /* service, route, rule, backend, code */
 	struct sl_series_table *durations;   /* service, route */
 	struct sl_series_table *connections; /* service, route, rule, backend */
+	struct sl_series_table *shadows;     /* service, route, rule: by enum sl_shadow_result */
 };
 
 static inline void sl_metrics_cell_add(uint64_t *cell, uint64_t n)
@@ -124,6 +165,18 @@ static inline void sl_metrics_limit(struct sl_metrics_shard *s, enum sl_limit li
 	sl_metrics_cell_add(&s->limits[limit], 1);
 }
 
+/* Once for each connection that the kernel will never carry, or does no longer:
+ * sluice_splice_never_total{reason}, sluice_splice_left_total{reason}. */
+static inline void sl_metrics_splice_never(struct sl_metrics_shard *s, enum sl_splice_why why)
+{
+	sl_metrics_cell_add(&s->splice_never[why], 1);
+}
+
+static inline void sl_metrics_splice_left(struct sl_metrics_shard *s, enum sl_splice_why why)
+{
+	sl_metrics_cell_add(&s->splice_left[why], 1);
+}
+
 void sl_metrics_observe(struct sl_metrics_shard *s, enum sl_histogram h, uint64_t duration_ns);
 
 /*
@@ -155,14 +208,30 @@ struct sl_metrics_request {
  * meets a label set for the first time, up to the limit; strings are copied. */
 void sl_metrics_request(struct sl_metrics_shard *s, const struct sl_metrics_request *request);
 
-/* One connection that a rule of a TLSRoute or TCPRoute took: sluice_route_connections_total. code
- * and duration_ns are not looked at. */
-void sl_metrics_connection(struct sl_metrics_shard *s, const struct sl_metrics_request *connection);
+/* n connections that a rule of a TLSRoute or TCPRoute took, or flows of a UDPRoute:
+ * sluice_route_connections_total. code and duration_ns are not looked at. */
+void sl_metrics_connections(struct sl_metrics_shard *s, const struct sl_metrics_request *from,
+			    uint64_t n);
+
+/* What shadow routes, had they been enforced, would have meant to a request. */
+enum sl_shadow_result {
+	SL_SHADOW_UNAFFECTED, /* none of their rules takes it */
+	SL_SHADOW_SAME,	      /* one does, and nothing differs but the rule's name */
+	SL_SHADOW_DIFFERS,
+	SL_SHADOW_RESULTS,
+};
+/* In words, as in the label "result". Static. */
+const char *sl_shadow_result_name(enum sl_shadow_result result);
+
+/* One request that was shown to the shadow routes of its Service, by the rule that would have taken
+ * it (empty: none): sluice_shadow_requests_total. Of request the first three members count. */
+void sl_metrics_shadow(struct sl_metrics_shard *s, const struct sl_metrics_request *request,
+		       enum sl_shadow_result result);
 
 struct sl_metrics;
 
 struct sl_metrics_opts {
-	uint32_t n_workers;
+	uint32_t n_workers;  /* shards: one for each thread that counts */
 	uint32_t max_series; /* label sets of requests, per worker; 0: 4096 */
 };
 
@@ -175,8 +244,20 @@ struct sl_metrics_shard *sl_metrics_shard(struct sl_metrics *m, uint32_t worker)
 /* Sums over all shards, for status output. */
 uint64_t sl_metrics_counter(const struct sl_metrics *m, enum sl_counter c);
 uint64_t sl_metrics_gauge(const struct sl_metrics *m, enum sl_gauge g);
+uint64_t sl_metrics_splice_nevers(const struct sl_metrics *m, enum sl_splice_why why);
+uint64_t sl_metrics_splice_lefts(const struct sl_metrics *m, enum sl_splice_why why);
 /* Requests, or connections, of a route so far. */
 uint64_t sl_metrics_route_requests(const struct sl_metrics *m, struct sl_str route);
+
+/* Of a shadow route: requests of the Services that it is shown those of; those that its rules would
+ * have taken, and of these those that would have gone otherwise. */
+struct sl_metrics_shadows {
+	uint64_t evaluated, matched, differs;
+};
+typedef bool (*sl_metrics_service_fn)(void *arg, struct sl_str service);
+/* shown: whether the route is shown the requests of a Service, "namespace/name:port". */
+struct sl_metrics_shadows sl_metrics_route_shadows(const struct sl_metrics *m, struct sl_str route,
+						   sl_metrics_service_fn shown, void *arg);
 
 /* ---- values that are kept elsewhere ---- */
 
@@ -201,6 +282,9 @@ void sl_metrics_out_ns(struct sl_metrics_out *o, const struct sl_metric_label *l
 
 /* Called in each rendering, in the order of adding. */
 typedef void (*sl_metrics_source_fn)(struct sl_metrics_out *o, void *arg);
+/* Called before each rendering, to bring shards up to date with what is counted elsewhere. arg is
+ * borrowed until sl_metrics_free(). */
+void sl_metrics_on_render(struct sl_metrics *m, void (*fn)(void *arg), void *arg);
 /* arg is borrowed until sl_metrics_free(). Returns 0 or -ENOMEM. */
 int sl_metrics_add_source(struct sl_metrics *m, sl_metrics_source_fn fn, void *arg);
 

@@ -15,6 +15,7 @@ enum {
 	/* a prefix of them labels the durations */
 	SL_DURATION_LABELS = SL_REQUEST_ROUTE + 1,
 	SL_CONNECTION_LABELS = SL_REQUEST_BACKEND + 1,
+	SL_SHADOW_LABELS = SL_REQUEST_RULE + 1,
 	SL_DURATION_VALUES = sizeof(struct sl_histogram_cells) / sizeof(uint64_t),
 };
 _Static_assert((int)SL_REQUEST_LABELS <= (int)SL_SERIES_MAX_LABELS, "series hold all labels");
@@ -29,6 +30,8 @@ struct sl_metrics {
 	struct sl_metrics_shard **shards;
 	size_t n_sources;
 	struct sl_metrics_source *sources;
+	void (*before)(void *arg); /* each rendering; NULL: nobody */
+	void *before_arg;
 };
 
 /* The sum over all shards of the u64 at this offset of each. */

@@ -46,7 +46,12 @@ static const struct cell_desc counters[] = {
 				    {LABEL("result", "ok")}},
 	[SL_COUNTER_CONNECTS_REFUSED] = {.labels = {LABEL("result", "refused")}},
 	[SL_COUNTER_CONNECTS_TIMEOUT] = {.labels = {LABEL("result", "timeout")}},
+	[SL_COUNTER_CONNECTS_TLS] = {.labels = {LABEL("result", "tls")}},
 	[SL_COUNTER_CONNECTS_FAILED] = {.labels = {LABEL("result", "failed")}},
+	[SL_COUNTER_TLS_FULL] = {"sluice_upstream_tls_handshakes_total",
+				 "TLS handshakes with endpoints that succeeded.",
+				 {LABEL("kind", "full")}},
+	[SL_COUNTER_TLS_RESUMED] = {.labels = {LABEL("kind", "resumed")}},
 	[SL_COUNTER_POOL_REUSED] = {"sluice_upstream_pool_takes_total",
 				    "Connections asked of the pool, by whether one was idle.",
 				    {LABEL("result", "reused")}},
@@ -55,6 +60,44 @@ static const struct cell_desc counters[] = {
 					"Attempts after the first, by what failed before.",
 					{LABEL("reason", "connect_failed")}},
 	[SL_COUNTER_RETRIES_STALE] = {.labels = {LABEL("reason", "stale")}},
+	[SL_COUNTER_RETRIES_REFUSED] = {.labels = {LABEL("reason", "refused")}},
+	[SL_COUNTER_RETRIES_CODE] = {.labels = {LABEL("reason", "code")}},
+	[SL_COUNTER_RETRIES_TIMEOUT] = {.labels = {LABEL("reason", "timeout")}},
+	[SL_COUNTER_RETRIES_OVER_BUDGET] = {"sluice_upstream_retries_over_budget_total",
+					    "Retries that a retry budget did not allow."},
+	[SL_COUNTER_AUTH_ALLOWED] =
+		{"sluice_authorizations_total",
+		 "Requests that another Service was asked about, by its answer.",
+		 {LABEL("result", "allowed")}},
+	[SL_COUNTER_AUTH_DENIED] = {.labels = {LABEL("result", "denied")}},
+	[SL_COUNTER_AUTH_FAILED] = {.labels = {LABEL("result", "failed")}},
+	[SL_COUNTER_FAULT_DELAYS] = {"sluice_faults_total",
+				     "Faults put into requests by a FaultInjection, by kind.",
+				     {LABEL("kind", "delay")}},
+	[SL_COUNTER_FAULT_ABORTS] = {.labels = {LABEL("kind", "abort")}},
+	[SL_COUNTER_FAULT_SKIPPED] = {.labels = {LABEL("kind", "skipped")}},
+	[SL_COUNTER_MIRRORS_ANSWERED] = {"sluice_mirrors_total",
+					 "Copies of requests, by what became of them.",
+					 {LABEL("result", "answered")}},
+	[SL_COUNTER_MIRRORS_FAILED] = {.labels = {LABEL("result", "failed")}},
+	[SL_COUNTER_MIRRORS_GIVEN_UP] = {.labels = {LABEL("result", "given_up")}},
+	[SL_COUNTER_MIRRORS_SKIPPED] = {.labels = {LABEL("result", "skipped")}},
+	[SL_COUNTER_SESSIONS_BEGUN] = {"sluice_sessions_total",
+				       "Requests under a sessionPersistence, by what became of it.",
+				       {LABEL("result", "begun")}},
+	[SL_COUNTER_SESSIONS_KEPT] = {.labels = {LABEL("result", "kept")}},
+	[SL_COUNTER_SESSIONS_MOVED] = {.labels = {LABEL("result", "moved")}},
+	[SL_COUNTER_OVERFLOWS_REQUESTS] = {"sluice_circuit_breaker_overflows_total",
+					   "Times a TrafficPolicy's circuitBreaker was reached.",
+					   {LABEL("limit", "requests")}},
+	[SL_COUNTER_OVERFLOWS_PENDING] = {.labels = {LABEL("limit", "pending")}},
+	[SL_COUNTER_OVERFLOWS_CONNECTIONS] = {.labels = {LABEL("limit", "connections")}},
+	[SL_COUNTER_EJECTIONS] = {"sluice_endpoint_ejections_total",
+				  "Endpoints ejected by a TrafficPolicy's outlierDetection."},
+	[SL_COUNTER_SPLICED_CLIENT] = {"sluice_spliced_total",
+				       "Connections that the kernel took over from TCP, by hop.",
+				       {LABEL("hop", "client")}},
+	[SL_COUNTER_SPLICED_ENDPOINT] = {.labels = {LABEL("hop", "endpoint")}},
 	[SL_COUNTER_ACCESS_LOG_DROPPED] = {"sluice_access_log_dropped_total",
 					   "Access log lines lost to a full pipe or disk."},
 };
@@ -64,11 +107,17 @@ _Static_assert(sizeof(counters) / sizeof(*counters) == SL_COUNTER_MAX,
 static const struct cell_desc gauges[] = {
 	[SL_GAUGE_CONNS] = {"sluice_connections_active", "Connections of clients that are open."},
 	[SL_GAUGE_REQUESTS] = {"sluice_requests_active", "Requests under way."},
+	[SL_GAUGE_SIDE_REQUESTS] = {"sluice_side_requests_active",
+				    "Requests of the agent's own under way, such as mirrors."},
 	[SL_GAUGE_TUNNELS] = {"sluice_tunnels_active", "Tunnels that are open."},
 	[SL_GAUGE_POOL_IDLE] = {"sluice_upstream_pool",
 				"Connections to endpoints that can be pooled, by state.",
 				{LABEL("state", "idle")}},
 	[SL_GAUGE_POOL_LEASED] = {.labels = {LABEL("state", "leased")}},
+	[SL_GAUGE_SPLICED_CLIENT] = {"sluice_spliced_active",
+				     "Connections that the kernel carries past TCP, by hop.",
+				     {LABEL("hop", "client")}},
+	[SL_GAUGE_SPLICED_ENDPOINT] = {.labels = {LABEL("hop", "endpoint")}},
 };
 _Static_assert(sizeof(gauges) / sizeof(*gauges) == SL_GAUGE_MAX, "every gauge is described");
 
@@ -139,6 +188,26 @@ static void render_limits(struct sl_metrics_out *o, const struct sl_metrics *m)
 
 		sl_metrics_out_u64(o, &limit, 1, SL_METRICS_SUM(m, limits, i));
 	}
+}
+
+static void render_whys(struct sl_metrics_out *o, const struct sl_metrics *m, size_t offset)
+{
+	for (unsigned i = SL_SPLICE_NONE + 1; i < SL_SPLICE_WHY_MAX; i++) {
+		struct sl_metric_label reason = {"reason", sl_str_from(sl_splice_why_name(i))};
+
+		sl_metrics_out_u64(o, &reason, 1, sl_metrics_sum(m, offset + i * sizeof(uint64_t)));
+	}
+}
+
+static void render_splices(struct sl_metrics_out *o, const struct sl_metrics *m)
+{
+	sl_metrics_out_family(o, "sluice_splice_never_total",
+			      "Kept-alive connections that stay on TCP, by reason.",
+			      SL_METRIC_COUNTER);
+	render_whys(o, m, offsetof(struct sl_metrics_shard, splice_never));
+	sl_metrics_out_family(o, "sluice_splice_left_total",
+			      "Connections given back to TCP, by reason.", SL_METRIC_COUNTER);
+	render_whys(o, m, offsetof(struct sl_metrics_shard, splice_left));
 }
 
 static void render_histograms(struct sl_metrics_out *o, const struct sl_metrics *m)
@@ -294,9 +363,11 @@ static void render_connections(struct sl_metrics_out *o, const struct sl_metrics
 			     &list);
 
 	if (!r)
-		sl_metrics_out_family(o, "sluice_route_connections_total",
-				      "Connections taken by rules of TLSRoutes and TCPRoutes.",
-				      SL_METRIC_COUNTER);
+		sl_metrics_out_family(
+			o, "sluice_route_connections_total",
+			"Connections taken by rules of TLSRoutes and TCPRoutes, flows by "
+			"those of UDPRoutes.",
+			SL_METRIC_COUNTER);
 	for (; !r && *list; list++)
 		render_series(o, *list, connections.n_labels);
 	if (!o->error)
@@ -304,10 +375,45 @@ static void render_connections(struct sl_metrics_out *o, const struct sl_metrics
 	deinit_merge(&connections);
 }
 
+static void render_shadow(struct sl_metrics_out *o, const struct merged *d)
+{
+	struct sl_metric_label labels[SL_SHADOW_LABELS + 1];
+
+	for (uint32_t i = 0; i < SL_SHADOW_LABELS; i++)
+		labels[i] = (struct sl_metric_label){label_names[i], sl_series_label(d->key, i)};
+	for (int i = 0; i < SL_SHADOW_RESULTS; i++) {
+		if (!d->values[i])
+			continue;
+		labels[SL_SHADOW_LABELS] =
+			(struct sl_metric_label){"result", sl_str_from(sl_shadow_result_name(i))};
+		sl_metrics_out_u64(o, labels, SL_SHADOW_LABELS + 1, d->values[i]);
+	}
+}
+
+static void render_shadows(struct sl_metrics_out *o, const struct sl_metrics *m)
+{
+	struct merge shadows = {.n_labels = SL_SHADOW_LABELS, .n_values = SL_SHADOW_RESULTS};
+	struct merged **list;
+	int r = merge_shards(&shadows, m, offsetof(struct sl_metrics_shard, shadows), &list);
+
+	if (!r)
+		sl_metrics_out_family(o, "sluice_shadow_requests_total",
+				      "Requests shown to shadow routes, by the rule that would "
+				      "take them and whether anything would differ.",
+				      SL_METRIC_COUNTER);
+	for (; !r && *list; list++)
+		render_shadow(o, *list);
+	if (!o->error)
+		o->error = r;
+	deinit_merge(&shadows);
+}
+
 int sl_metrics_render(struct sl_metrics *m, struct sl_buf *out)
 {
 	struct sl_metrics_out o = {.buf = out};
 
+	if (m->before)
+		m->before(m->before_arg);
 	render_build(&o);
 	render_cells(&o, m, counters, SL_COUNTER_MAX, offsetof(struct sl_metrics_shard, counters),
 		     SL_METRIC_COUNTER);
@@ -315,9 +421,11 @@ int sl_metrics_render(struct sl_metrics *m, struct sl_buf *out)
 		     SL_METRIC_GAUGE);
 	render_ends(&o, m);
 	render_limits(&o, m);
+	render_splices(&o, m);
 	render_histograms(&o, m);
 	render_requests(&o, m);
 	render_connections(&o, m);
+	render_shadows(&o, m);
 	for (size_t i = 0; i < m->n_sources && !o.error; i++)
 		m->sources[i].fn(&o, m->sources[i].arg);
 	return o.error;

@@ -8,15 +8,16 @@
 
 /* Steps of one conn in one round before the others have their turn; a step moves at most
  * SL_SOCK_HIGH_BYTES each way. */
-enum { STEPS_PER_ROUND = 16, CROWD_STEP = 64 };
+enum { STEPS_PER_ROUND = 16, TURNS_PER_ROUND = 4, CROWD_STEP = 64 };
 
 void sl_conn_move(struct sl_conn *c, enum sl_conn_state to)
 {
 	static const uint8_t legal[] = {
-		[SL_CONN_DETECT] = 1 << SL_CONN_HTTP1 | 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING |
-				   1 << SL_CONN_DEAD | 1 << SL_CONN_LENT,
-		[SL_CONN_HTTP1] = 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD |
-				  1 << SL_CONN_LENT,
+		[SL_CONN_DETECT] = 1 << SL_CONN_HTTP1 | 1 << SL_CONN_HTTP2 | 1 << SL_CONN_TUNNEL |
+				   1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD | 1 << SL_CONN_LENT,
+		[SL_CONN_HTTP1] = 1 << SL_CONN_HTTP2 | 1 << SL_CONN_TUNNEL | 1 << SL_CONN_CLOSING |
+				  1 << SL_CONN_DEAD | 1 << SL_CONN_LENT,
+		[SL_CONN_HTTP2] = 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD,
 		[SL_CONN_TUNNEL] = 1 << SL_CONN_CLOSING | 1 << SL_CONN_DEAD | 1 << SL_CONN_LENT,
 		[SL_CONN_CLOSING] = 1 << SL_CONN_DEAD,
 		[SL_CONN_LENT] = 1 << SL_CONN_DETECT | 1 << SL_CONN_HTTP1 | 1 << SL_CONN_TUNNEL |
@@ -30,6 +31,18 @@ void sl_conn_move(struct sl_conn *c, enum sl_conn_state to)
 void sl_conn_wake(struct sl_conn *c)
 {
 	sl_task_queue(c->proxy->loop, &c->task);
+}
+
+void sl_wake_fairly(struct sl_loop *loop, struct sl_task *task, struct sl_turns *turns)
+{
+	uint64_t round = sl_loop_rounds(loop);
+
+	if (turns->round != round)
+		*turns = (struct sl_turns){.round = round};
+	if (turns->n++ < TURNS_PER_ROUND)
+		sl_task_queue(loop, task);
+	else
+		sl_task_queue_next(loop, task);
 }
 
 void sl_conn_on_event(struct sl_watch *w, uint32_t events)
@@ -68,19 +81,25 @@ static void count_buffers(struct sl_conn *c)
 
 	if (c->up)
 		now += capacity(&c->up->sock);
-	if (c->stream && c->stream->attempt.up)
+	if (c->h2)
+		now += sl_down_h2_buffered_bytes(c);
+	if (c->stream && c->stream->attempt.up && !c->stream->attempt.x)
 		now += capacity(&c->stream->attempt.up->sock);
+	if (c->stream)
+		now += c->stream->attempt.replay.cap;
 	c->proxy->buffered_bytes += now - c->buffered_bytes;
+	c->source->buffered_bytes += now - c->buffered_bytes;
 	c->buffered_bytes = now;
 }
 
 static void count_bytes(struct sl_conn *c)
 {
 	struct sl_metrics_shard *m = c->proxy->metrics;
+	uint64_t received = c->sock.n_received - c->counted_received;
+	uint64_t sent = c->sock.n_sent - c->counted_sent;
 
-	sl_metrics_add(m, SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED,
-		       c->sock.n_received - c->counted_received);
-	sl_metrics_add(m, SL_COUNTER_BYTES_DOWNSTREAM_SENT, c->sock.n_sent - c->counted_sent);
+	sl_metrics_add(m, SL_COUNTER_BYTES_DOWNSTREAM_RECEIVED, received);
+	sl_metrics_add(m, SL_COUNTER_BYTES_DOWNSTREAM_SENT, sent);
 	c->counted_received = c->sock.n_received;
 	c->counted_sent = c->sock.n_sent;
 	if (c->up)
@@ -129,6 +148,8 @@ void sl_conn_kill(struct sl_conn *c, enum sl_end_reason reason)
 	}
 	if (c->stream)
 		sl_stream_cut(c->stream, reason);
+	if (c->h2)
+		sl_down_h2_cut(c, reason);
 	if (c->state == SL_CONN_TUNNEL)
 		sl_tunnel_end(c, reason);
 	sl_upconn_close(sl_take(c->up), true);
@@ -141,6 +162,9 @@ void sl_conn_reap(struct sl_conn *c)
 	assert(c->state == SL_CONN_DEAD && !c->up);
 	if (c->stream)
 		sl_stream_end(sl_take(c->stream));
+	sl_down_h2_free(c);
+	count_buffers(c); /* those of its streams are free only now */
+	sl_balance_end(c->proxy, &c->lease, SL_OUTCOME_NONE, 0); /* it was lent */
 	sl_list_remove(&c->node);
 	free(c->taken_rule);
 	free(c);
@@ -163,7 +187,8 @@ void sl_conn_finish(struct sl_conn *c)
 /* A client that has not spoken may be about to: it gets the time that others get to close. */
 void sl_conn_drain(struct sl_conn *c)
 {
-	if (c->state == SL_CONN_DETECT)
+	if (c->state == SL_CONN_DETECT ||
+	    (c->state == SL_CONN_HTTP1 && !c->n_requests && !c->stream && !c->head_begun))
 		arm(c, c->proxy->opts.linger_timeout_ns);
 	sl_conn_wake(c);
 }
@@ -181,7 +206,19 @@ static void begin_linger(struct sl_conn *c)
 	if (c->sock.shut)
 		return;
 	sl_sock_shutdown(&c->sock);
+	c->linger_until_ns = sl_loop_now(c->proxy->loop) + c->proxy->opts.idle_timeout_ns;
 	arm(c, c->proxy->opts.linger_timeout_ns);
+}
+
+/* An upload that goes on behind an early answer, as long as it does: many clients look for the
+ * answer when they have sent everything, and take a reset in the middle for a failure. */
+static void go_on_lingering(struct sl_conn *c)
+{
+	uint64_t now = sl_loop_now(c->proxy->loop);
+	uint64_t left = c->linger_until_ns > now ? c->linger_until_ns - now : 0;
+
+	if (left > c->proxy->opts.linger_timeout_ns)
+		arm(c, c->proxy->opts.linger_timeout_ns);
 }
 
 /*
@@ -209,8 +246,10 @@ static bool closing_step(struct sl_conn *c)
 	}
 	begin_linger(c);
 	sl_buf_consume(&s->in, sl_buf_len(&s->in));
-	if (sl_sock_fill(s, SL_SOCK_HIGH_BYTES) > 0)
+	if (sl_sock_fill(s, SL_SOCK_HIGH_BYTES) > 0) {
+		go_on_lingering(c);
 		progress = true;
+	}
 	sl_buf_consume(&s->in, sl_buf_len(&s->in));
 	if (sl_sock_read_done(s)) {
 		close_quietly(c);
@@ -226,6 +265,8 @@ static bool step(struct sl_conn *c)
 		return sl_conn_detect(c);
 	case SL_CONN_HTTP1:
 		return sl_down_h1_step(c);
+	case SL_CONN_HTTP2:
+		return sl_down_h2_step(c);
 	case SL_CONN_TUNNEL:
 		return sl_tunnel_step(c);
 	case SL_CONN_CLOSING:
@@ -240,7 +281,6 @@ static bool step(struct sl_conn *c)
 static void run(struct sl_task *t)
 {
 	struct sl_conn *c = sl_container_of(t, struct sl_conn, task);
-
 	unsigned i = 0;
 
 	while (i < STEPS_PER_ROUND && !(c->proxy->giving && sl_conn_give(c)) && step(c))
@@ -272,7 +312,7 @@ static void look_up_client(struct sl_conn *c)
 	/* Not the whole of it: the count in it is other threads' too. */
 	c->client = (struct sl_client){0};
 	if (pod)
-		c->client = (struct sl_client){pod->namespace, pod->name};
+		c->client = (struct sl_client){pod->namespace, pod->name, pod->splice};
 }
 
 void sl_conn_resolve(struct sl_conn *c)
@@ -286,6 +326,8 @@ void sl_conn_resolve(struct sl_conn *c)
 	look_up_client(c);
 	c->frontend = sl_snapshot_frontend(config->snap, &c->original);
 	c->table = c->frontend ? sl_frontend_table(c->frontend, c->client.namespace) : NULL;
+	c->trial = c->frontend ? sl_frontend_trial(c->frontend, c->client.namespace) : NULL;
+	sl_splice_review_client(c);
 }
 
 static void refuse(struct sl_proxy *p, int fd, enum sl_counter why, enum sl_limit limit)
@@ -324,7 +366,7 @@ struct sl_conn *sl_conn_new(struct sl_proxy_source *src, int fd)
 	}
 	c->proxy = p;
 	c->source = src;
-	c->task = SL_TASK_INIT(run);
+	c->task = SL_TASK_INIT_OWNED(run, &src->turn);
 	c->timer = SL_TIMER_INIT(on_timeout);
 	sl_list_init(&c->node);
 	sl_list_init(&c->lent.node);
@@ -337,13 +379,14 @@ void sl_conn_accept(struct sl_proxy_source *src, const struct sl_proxy_accepted 
 {
 	struct sl_proxy *p = src->proxy;
 	struct sl_proxy_original original;
+	enum sl_limit limit;
 	struct sl_conn *c;
 	int r;
 
-	if (p->n_conns >= p->opts.max_conns || p->buffered_bytes >= p->opts.max_buffered_bytes) {
-		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED,
-		       p->n_conns >= p->opts.max_conns ? SL_LIMIT_CONNECTIONS
-						       : SL_LIMIT_BUFFERED_BYTES);
+	sl_proxy_shed(p);
+	limit = sl_share_refuses_conn(src);
+	if (limit) {
+		refuse(p, a->fd, SL_COUNTER_CONNS_REFUSED, limit);
 		return;
 	}
 	/* Without memory for its first snapshot a worker has none. */

@@ -59,18 +59,40 @@ static bool known_silent(const struct sl_conn *c)
 {
 	const struct silent *s = sl_map_get(&c->proxy->silent, c->frontend->key);
 
+	/* Under shadow routes alone (else nobody asks where HTTP is declared): a server of HTTP/2
+	 * would not wait for its client, and be taken for one of bytes. */
+	if (!c->table && c->frontend->app_protocol != SL_APP_UNKNOWN)
+		return true;
 	return s && s->until_ns > sl_loop_now(c->proxy->loop);
 }
 
-static bool become_http(struct sl_conn *c)
+/* HTTP comes after all: the connection dialled ahead may serve it. */
+static void give_dialled(struct sl_conn *c)
 {
 	struct sl_upconn *up = sl_take(c->up);
 
+	sl_balance_end(c->proxy, &c->lease, SL_OUTCOME_NONE, 0);
 	if (up && !up->sock.connecting)
 		sl_upconn_give(up);
 	else
 		sl_upconn_close(up, false);
+}
+
+static bool become_http(struct sl_conn *c)
+{
+	give_dialled(c);
 	sl_conn_move(c, SL_CONN_HTTP1);
+	return true;
+}
+
+static bool become_http2(struct sl_conn *c)
+{
+	give_dialled(c);
+	if (sl_down_h2_begin(c)) {
+		sl_metrics_limit(c->proxy->metrics, SL_LIMIT_MEMORY);
+		sl_conn_kill(c, SL_END_INTERNAL);
+		return false;
+	}
 	return true;
 }
 
@@ -107,8 +129,19 @@ static void dial(struct sl_conn *c)
 	struct sl_proxy *p = c->proxy;
 	const struct sl_upstream *upstream =
 		sl_snapshot_upstream(p->config->snap, c->frontend->key);
-	const struct sl_endpoint *e = upstream ? sl_lb_pick(p->lb, upstream, NULL) : NULL;
-	int r = e ? sl_upconn_open(c->source, &e->addr, SL_REUSE_NEVER, &c->task, &c->up) : 0;
+	const struct sl_endpoint *e = NULL;
+	int r = 0;
+
+	if (upstream)
+		(void)sl_balance_pick(p,
+				      &(struct sl_balance_ask){.up = upstream, .client = &c->peer},
+				      &c->lease, &e); /* e tells */
+	if (e)
+		r = sl_upconn_open(c->source,
+				   &(struct sl_dial){.endpoint = e->addr, .lease = &c->lease},
+				   &c->task, &c->up);
+	if (r)
+		sl_balance_end(p, &c->lease, SL_OUTCOME_NONE, 0);
 
 	/* Without an endpoint nobody can speak first. But a client that waits for the server must
 	 * not do so for ever because it is us who cannot dial. */
@@ -145,28 +178,24 @@ static bool detect_http(struct sl_conn *c)
 {
 	enum sl_app_protocol declared = c->frontend->app_protocol;
 
-	/* Who attaches a GRPCRoute says that HTTP is spoken. */
-	if (c->table->kind == SL_ROUTE_GRPC)
-		declared = SL_APP_HTTP;
+	if (!c->table)
+		declared = SL_APP_UNKNOWN; /* what is not HTTP is not refused for being looked at */
+	else if (c->table->kind == SL_ROUTE_GRPC)
+		declared = SL_APP_HTTP; /* who attaches a GRPCRoute says that HTTP is spoken */
 	switch (sl_h1_guess(sl_buf_ptr(&c->sock.in), sl_buf_len(&c->sock.in))) {
 	case SL_H1_GUESS_HTTP1:
 		return become_http(c);
 	case SL_H1_GUESS_H2_PREFACE:
-		if (c->table->kind == SL_ROUTE_GRPC) {
-			/* Passed through it would go around the rules. */
-			sl_conn_kill(c, SL_END_NO_BACKEND);
-			return false;
-		}
-		return become_tunnel(c);
+		return become_http2(c);
 	case SL_H1_GUESS_OTHER:
 		/* Declared HTTP: the codec answers 400. */
-		return declared == SL_APP_HTTP ? become_http(c) : become_tunnel(c);
+		return declared != SL_APP_UNKNOWN ? become_http(c) : become_tunnel(c);
 	case SL_H1_GUESS_MORE:
 		break;
 	}
-	if (declared == SL_APP_HTTP)
+	if (declared != SL_APP_UNKNOWN)
 		return become_http(c);
-	if (c->sock.eof)
+	if (c->sock.eof || (c->timed_out && !c->table))
 		return become_tunnel(c);
 	if (c->timed_out) {
 		/* What began like a request is given up like one: 408. */
@@ -195,6 +224,7 @@ static bool detect_tls(struct sl_conn *c)
 
 bool sl_conn_detect(struct sl_conn *c)
 {
+	bool is_tls;
 	ssize_t n;
 
 	sl_conn_resolve(c);
@@ -202,18 +232,19 @@ bool sl_conn_detect(struct sl_conn *c)
 		sl_conn_kill(c, SL_END_NO_BACKEND);
 		return false;
 	}
-	/* A client that no rule governs gets what it would get without a mesh: bytes. */
-	if (!c->table)
+	/* A client that no rule governs gets what it would get without a mesh: bytes. But shadow
+	 * routes have to see requests. */
+	if (!c->table && !c->trial)
 		return become_tunnel(c);
-	if (c->table->kind == SL_ROUTE_TCP) {
+	if (c->table && c->table->kind == SL_ROUTE_TCP) {
 		sl_tunnel_route(c, sl_route_table_first(c->table));
 		return true;
 	}
-	n = sl_sock_fill(&c->sock,
-			 c->table->kind == SL_ROUTE_TLS ? SL_SOCK_HIGH_BYTES : SL_SOCK_READ_BYTES);
+	is_tls = c->table && c->table->kind == SL_ROUTE_TLS;
+	n = sl_sock_fill(&c->sock, is_tls ? SL_SOCK_HIGH_BYTES : SL_SOCK_READ_BYTES);
 	if (n == -ENOMEM || c->sock.error) {
 		sl_conn_kill(c, n < 0 ? SL_END_INTERNAL : SL_END_CLIENT_CLOSED);
 		return false;
 	}
-	return c->table->kind == SL_ROUTE_TLS ? detect_tls(c) : detect_http(c);
+	return is_tls ? detect_tls(c) : detect_http(c);
 }

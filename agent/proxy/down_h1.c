@@ -11,34 +11,6 @@ static void arm(struct sl_conn *c, uint64_t timeout_ns)
 	sl_timer_arm(loop, &c->timer, sl_loop_now(loop) + timeout_ns);
 }
 
-static enum sl_limit limit_of(enum sl_h1_over over)
-{
-	static const enum sl_limit limits[] = {
-		[SL_H1_OVER_NONE] = SL_LIMIT_NONE,
-		[SL_H1_OVER_START_LINE] = SL_LIMIT_REQUEST_LINE_BYTES,
-		[SL_H1_OVER_HEAD] = SL_LIMIT_HEADER_BYTES,
-		[SL_H1_OVER_COUNT] = SL_LIMIT_HEADER_COUNT,
-		[SL_H1_OVER_TRAILER] = SL_LIMIT_TRAILER_BYTES,
-	};
-
-	return limits[over];
-}
-
-/* The codec found fault, or memory ran out. */
-static void reply_bad(struct sl_stream *s, int r, const struct sl_h1_error *err)
-{
-	s->close_after = true;
-	if (r != SL_H1_BAD) {
-		sl_stream_limit(s, SL_LIMIT_MEMORY, 503, SL_END_INTERNAL);
-		return;
-	}
-	s->why = err->reason;
-	if (err->over)
-		sl_stream_limit(s, limit_of(err->over), err->status, SL_END_CLIENT_INVALID);
-	else
-		sl_stream_reply(s, err->status, SL_END_CLIENT_INVALID);
-}
-
 static void refuse_request(struct sl_conn *c, struct sl_stream *s)
 {
 	c->stream = s;
@@ -51,15 +23,16 @@ static void refuse_request(struct sl_conn *c, struct sl_stream *s)
 static bool give_up_head(struct sl_conn *c, struct sl_stream *s)
 {
 	bool begun = sl_buf_len(&c->sock.in) > 0;
+	/* See sl_conn_drain() for one that has yet to speak. */
+	bool drains = c->proxy->draining && !begun && c->n_requests;
 
 	if (c->timed_out && begun) {
 		refuse_request(c, s);
 		sl_stream_limit(s, SL_LIMIT_HEADER_TIMEOUT, 408, SL_END_CLIENT_TIMEOUT);
 		return true;
 	}
-	if (c->timed_out || c->close_after || (c->proxy->draining && !begun) ||
-	    sl_sock_read_done(&c->sock)) {
-		if (c->timed_out)
+	if (c->timed_out || c->close_after || drains || sl_sock_read_done(&c->sock)) {
+		if (c->timed_out && !c->proxy->draining)
 			sl_metrics_limit(c->proxy->metrics, SL_LIMIT_IDLE_TIMEOUT);
 		sl_stream_free(s);
 		sl_conn_finish(c);
@@ -74,8 +47,30 @@ static bool give_up_head(struct sl_conn *c, struct sl_stream *s)
 	return false;
 }
 
+/* What the first bytes of a connection may be instead of a request: HTTP/2 with prior knowledge, on
+ * a port that says HTTP and does not say which. */
+static enum sl_h1_guess guess(const struct sl_conn *c)
+{
+	const char *p = sl_buf_ptr(&c->sock.in);
+	size_t n = sl_buf_len(&c->sock.in);
+
+	if (c->n_requests || !n || p[0] != 'P' || (n > 1 && p[1] != 'R'))
+		return SL_H1_GUESS_HTTP1;
+	return sl_h1_guess(p, n);
+}
+
+static bool become_http2(struct sl_conn *c)
+{
+	if (!sl_down_h2_begin(c))
+		return true;
+	sl_metrics_limit(c->proxy->metrics, SL_LIMIT_MEMORY);
+	sl_conn_kill(c, SL_END_INTERNAL);
+	return false;
+}
+
 static bool next_request(struct sl_conn *c)
 {
+	enum sl_h1_guess spoken;
 	const struct sl_h1_limits *limits = &c->proxy->opts.h1;
 	struct sl_h1_error err;
 	struct sl_stream *s;
@@ -97,6 +92,9 @@ static bool next_request(struct sl_conn *c)
 	if (!sl_buf_len(&c->sock.in) && !sl_sock_read_done(&c->sock) && !c->timed_out &&
 	    !c->close_after && !c->proxy->draining)
 		return false;
+	spoken = guess(c);
+	if (spoken == SL_H1_GUESS_H2_PREFACE)
+		return become_http2(c);
 	s = sl_stream_new(c, &sl_down_h1, &c->task);
 	if (!s) {
 		sl_conn_kill(c, SL_END_INTERNAL);
@@ -104,8 +102,10 @@ static bool next_request(struct sl_conn *c)
 	}
 	sl_conn_resolve(c);
 	s->frontend = c->frontend;
+	s->table = c->table;
+	s->trial = c->trial;
 	s->client = c->client;
-	if (sl_buf_len(&c->sock.in) && !c->close_after)
+	if (sl_buf_len(&c->sock.in) && !c->close_after && spoken != SL_H1_GUESS_MORE)
 		r = sl_h1_parse_request(limits, &c->scan, sl_buf_ptr(&c->sock.in),
 					sl_buf_len(&c->sock.in), &s->arena, &s->req, &used, &err);
 	if (r == SL_H1_MORE)
@@ -116,13 +116,22 @@ static bool next_request(struct sl_conn *c)
 	sl_timer_cancel(&c->timer);
 	if (r) {
 		refuse_request(c, s);
-		reply_bad(s, r, &err);
+		sl_stream_fault(s, r, &err);
 		return true;
 	}
 	sl_buf_consume(&c->sock.in, used);
 	sl_buf_release(&c->sock.in); /* mostly all there was: nothing is held until the answer */
 	sl_h1_body_init(&s->req_body, s->req.body, s->req.content_length);
 	c->stream = s;
+	if (s->req.h2_settings.ptr && !sl_buf_len(&c->sock.out)) {
+		r = sl_down_h2_upgrade(c, s);
+		if (!r)
+			return true;
+		if (r == -ENOMEM) {
+			sl_stream_fault(s, r, NULL);
+			return true;
+		}
+	}
 	sl_stream_begin(s);
 	return true;
 }
@@ -139,14 +148,16 @@ static bool finish_request(struct sl_conn *c)
 	bool close = is_last(c);
 
 	/* RFC 9112 section 9.6: who said close must not send another request. */
-	c->parted = close && !c->close_after && !s->req.keep_alive && s->req_body.done && !sl_buf_len(&c->sock.in) &&
-		    !c->sock.can_read;
+	c->parted = close && !c->close_after && !s->req.keep_alive && s->req_body.done &&
+		    !sl_buf_len(&c->sock.in) && !c->sock.can_read;
 	sl_stream_end(sl_take(c->stream));
 	c->timed_out = false;
-	if (close)
+	if (close) {
 		sl_conn_finish(c);
-	else
-		arm(c, c->proxy->opts.idle_timeout_ns);
+		return true;
+	}
+	arm(c, c->proxy->opts.idle_timeout_ns);
+	sl_splice_consider_client(c);
 	return true;
 }
 
@@ -174,6 +185,8 @@ bool sl_down_h1_step(struct sl_conn *c)
 	/* The end of the last answer leaves with the FIN, in the next step. */
 	if (!(done && is_last(c)) && sl_sock_flush(&c->sock))
 		progress = true;
+	if (c->shut_after)
+		sl_sock_shutdown(&c->sock); /* no-op while something is queued */
 	if (done)
 		progress = finish_request(c);
 	return progress;
@@ -216,14 +229,14 @@ static bool read_body(struct sl_stream *s, sl_body_fn fn)
 		if (r && !fn)
 			return false; /* thrown away anyway: the connection ends with the answer */
 		if (r) {
-			reply_bad(s, r, &err);
+			sl_stream_fault(s, r, &err);
 			return true;
 		}
 		s->req_bytes += part.len;
 		budget -= part.len < budget ? part.len : budget;
 		if (used) {
 			progress = true;
-			if (fn && s->attempt.ops->full(s))
+			if (fn && s->attempt.up && s->attempt.ops->full(s))
 				break;
 			continue;
 		}
@@ -232,12 +245,16 @@ static bool read_body(struct sl_stream *s, sl_body_fn fn)
 		n = sl_sock_fill(sock, sl_sock_read_limit(limits->trailer_bytes));
 		if (n == -ENOMEM && fn) {
 			/* No further edge will say that there is something to read. */
-			reply_bad(s, -ENOMEM, NULL);
+			sl_stream_fault(s, -ENOMEM, NULL);
 			return true;
 		}
 		if (n <= 0)
 			break;
 		progress = true;
+	}
+	if (s->tunnel && !progress && sock->eof) {
+		body->done = true;
+		return true;
 	}
 	if (fn && !progress && !body->done && sock->eof) {
 		/* The client ended in the middle of its request (RFC 9112 section 8). */
@@ -260,6 +277,8 @@ static int write_head(struct sl_stream *s)
 	if (!s->req.keep_alive || c->close_after || c->proxy->draining ||
 	    s->down_body == SL_BODY_EOF)
 		s->close_after = true;
+	if (s->res.has_length && s->res.body == SL_BODY_LENGTH)
+		sl_splice_announce(&c->sock, s->res.content_length);
 	opts.close = s->close_after;
 	opts.keep_alive_10 = s->req.version == 10 && !s->close_after;
 	return sl_h1_write_response(&c->sock.out, &s->res, &opts);
@@ -289,6 +308,8 @@ static int write_text(struct sl_stream *s, struct sl_str text)
 
 static int write_end(struct sl_stream *s)
 {
+	if (s->tunnel)
+		s->conn->shut_after = true;
 	if (s->down_body != SL_BODY_CHUNKED)
 		return 0;
 	return sl_h1_write_chunk_end(&s->conn->sock.out, &s->res_trailers);
@@ -314,19 +335,14 @@ static void abort_stream(struct sl_stream *s, enum sl_end_reason end)
 	sl_conn_kill(s->conn, end);
 }
 
-static int detach(struct sl_stream *s)
+static int write_switch(struct sl_stream *s)
 {
-	struct sl_conn *c = s->conn;
-	struct sl_upconn *up = s->attempt.up;
 	int r = write_head(s);
 
 	if (r)
 		return r;
-	s->attempt.up = NULL;
-	sl_timer_cancel(&s->timer);
-	sl_timer_cancel(&s->attempt.timer);
-	c->tunnel_of = sl_take(c->stream);
-	sl_tunnel_begin(c, up);
+	s->down_body = SL_BODY_EOF;
+	sl_h1_body_init(&s->req_body, SL_BODY_EOF, 0);
 	return 0;
 }
 
@@ -339,5 +355,5 @@ const struct sl_down_ops sl_down_h1 = {
 	.write_end = write_end,
 	.full = full,
 	.abort = abort_stream,
-	.detach = detach,
+	.write_switch = write_switch,
 };

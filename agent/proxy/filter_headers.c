@@ -70,7 +70,7 @@ static int keep_host(const struct sl_filter_env *env, const struct sl_header_edi
 	return sl_filter_set_authority(env, req, req->authority);
 }
 
-int sl_filter_request_headers(const struct sl_filter *f, const struct sl_filter_env *env,
+int sl_filter_request_headers(const struct sl_filter *f, struct sl_filter_env *env,
 			      struct sl_request *req, struct sl_response *ret_response)
 {
 	int r = edit(&req->headers, env->arena, &f->headers);

@@ -59,8 +59,8 @@ static int make_location(const struct sl_filter *f, const struct sl_filter_env *
 			       SL_STR_ARG(path), req->query.ptr ? "?" : "", SL_STR_ARG(req->query));
 }
 
-int sl_filter_redirect(const struct sl_filter *f, const struct sl_filter_env *env,
-		       struct sl_request *req, struct sl_response *ret_response)
+int sl_filter_redirect(const struct sl_filter *f, struct sl_filter_env *env, struct sl_request *req,
+		       struct sl_response *ret_response)
 {
 	struct sl_response res = {
 		.status = f->redirect.status ? f->redirect.status : 302,

@@ -52,8 +52,8 @@ int sl_filter_edit_path(const struct sl_path_edit *edit, const struct sl_filter_
 			       SL_STR_ARG(edit->value), SL_STR_ARG(rest));
 }
 
-int sl_filter_rewrite(const struct sl_filter *f, const struct sl_filter_env *env,
-		      struct sl_request *req, struct sl_response *ret_response)
+int sl_filter_rewrite(const struct sl_filter *f, struct sl_filter_env *env, struct sl_request *req,
+		      struct sl_response *ret_response)
 {
 	int r = sl_filter_edit_path(&f->rewrite.path, env, req->path, &req->path);
 

@@ -53,9 +53,8 @@ static bool is_plain(const struct sl_sock *s)
 }
 
 /*
- * Whether all that there is to a connection fits into its record. A spliced hop has to be taken out
- * of the kernel's map before, and a protocol with streams has to be at its last one: this is the
- * place to look.
+ * Whether all that there is to a connection fits into its record. A spliced hop is taken out of the
+ * kernel's map before.
  */
 static bool can_give(const struct sl_conn *c)
 {
@@ -67,7 +66,8 @@ static bool can_give(const struct sl_conn *c)
 	case SL_CONN_HTTP1:
 		return !c->stream && !c->sock.eof && !c->timed_out && !c->close_after;
 	case SL_CONN_TUNNEL:
-		return is_plain(&c->up->sock);
+		return is_plain(&c->up->sock) && !c->up->sock.tls; /* nobody can give its keys */
+	case SL_CONN_HTTP2: /* leaves, see down_h2.c: its client is told to connect anew */
 	case SL_CONN_CLOSING:
 	case SL_CONN_DEAD:
 	case SL_CONN_LENT:
@@ -162,7 +162,7 @@ bool sl_conn_give(struct sl_conn *c)
 	struct sl_proxy *p = c->proxy;
 	struct sl_handed h;
 
-	if (!can_give(c))
+	if (!can_give(c) || !sl_splice_part(&c->sock) || (c->up && !sl_splice_part(&c->up->sock)))
 		return false;
 	c->lent.id = p->next_lent_id;
 	h = conn_record(c);
@@ -194,9 +194,11 @@ void sl_upconn_hand_over(struct sl_upconn *u)
 		.up = sock_record(&u->sock),
 		.endpoint = u->pooled.endpoint,
 		.served = u->pooled.served,
+		.n_requests = u->n_exchanges,
 	};
 
-	if (p->host.give(p->host.arg, &h)) {
+	/* One that cannot leave the kernel's map at once is not worth waiting for. */
+	if (u->sock.tls || !sl_splice_part(&u->sock) || p->host.give(p->host.arg, &h)) {
 		sl_upconn_close(u, false);
 		return;
 	}
@@ -548,7 +550,10 @@ static int take_pooled(struct sl_proxy *p, const struct sl_handed *h)
 		return r;
 	}
 	u->pooled.served = h->served;
+	u->n_exchanges = h->n_requests;
 	u->counted_connect = true;
+	u->sock.n_received = u->counted_received = h->up.n_received;
+	u->sock.n_sent = u->counted_sent = h->up.n_sent;
 	to_pool(u);
 	return 0;
 }

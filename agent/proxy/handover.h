@@ -51,11 +51,11 @@ struct sl_handed {
 	uint64_t source; /* cookie of the network namespace */
 	struct sl_handed_sock down, up;
 
+	uint32_t n_requests; /* that it carried */
 	/* All but POOLED. */
 	struct sl_addr peer, original;
 	uint64_t cgroup_id, accepted_ns;
 	uint64_t deadline_ns; /* of its idle or header timeout; 0: none */
-	uint32_t n_requests;
 	bool head_begun;
 
 	/* TUNNEL and POOLED. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -100,7 +98,7 @@ void sl_listener_accept_all(struct sl_proxy_source *src)
 int sl_listener_add(struct sl_proxy_source *src, int fd)
 {
 	struct sl_listener *l;
-	int one = 1, r;
+	int r;
 
 	sl_list_foreach (n, &src->listeners) {
 		if (sl_container_of(n, struct sl_listener, node)->fd == fd)
@@ -119,7 +117,7 @@ int sl_listener_add(struct sl_proxy_source *src, int fd)
 		return r;
 	}
 	/* Those that it accepts have it from the beginning. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* it is TCP */
+	sl_sock_prepare(fd, &src->proxy->opts.room);
 	sl_list_append(&src->listeners, &l->node);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "proxy/listener.h"
 #include "proxy/state.h"
+#include "upstream/random.h"
 
 struct sl_config *sl_config_ref(struct sl_config *c)
 {
@@ -44,13 +45,21 @@ int sl_proxy_new(struct sl_loop *loop, const struct sl_proxy_opts *opts,
 		return -ENOMEM;
 	p->loop = loop;
 	p->opts = *opts;
+	p->opts.h2.head_bytes = opts->h1.head_bytes;
+	p->opts.h2.n_headers = opts->h1.n_headers;
+	p->opts.h2.trailer_bytes = opts->h1.trailer_bytes;
 	p->host = *host;
 	p->metrics = metrics;
 	p->log = log;
 	p->reap = SL_TASK_INIT(reap);
+	p->shed_timer = SL_TIMER_INIT(sl_shed_on_timer);
+	p->random = sl_random_seed();
 	sl_list_init(&p->free_streams);
 	sl_list_init(&p->dead);
+	sl_list_init(&p->debtors);
 	sl_list_init(&p->lent);
+	sl_list_init(&p->splice_asking);
+	sl_list_init(&p->splice_quiet);
 	p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (p->spare_fd < 0)
 		return -errno;
@@ -58,11 +67,18 @@ int sl_proxy_new(struct sl_loop *loop, const struct sl_proxy_opts *opts,
 	if (!r)
 		r = sl_lb_new(&p->lb);
 	if (!r)
+		r = sl_tls_sessions_new(&p->tls_sessions);
+	if (!r)
 		r = sl_match_scratch_new(&p->scratch);
 	if (r)
 		return r;
 	*ret = sl_take(p);
 	return 0;
+}
+
+bool sl_proxy_is_tight(const struct sl_proxy *p)
+{
+	return p->buffered_bytes >= p->opts.max_buffered_bytes / 2;
 }
 
 uint64_t sl_proxy_limit(const struct sl_proxy *p, enum sl_limit limit)
@@ -82,10 +98,38 @@ uint64_t sl_proxy_limit(const struct sl_proxy *p, enum sl_limit limit)
 		return p->opts.idle_timeout_ns / SL_NS_PER_MS;
 	case SL_LIMIT_CONNECT_TIMEOUT:
 		return p->opts.connect_timeout_ns / SL_NS_PER_MS;
+	case SL_LIMIT_PING_INTERVAL:
+		return p->opts.ping_interval_ns / SL_NS_PER_MS;
+	case SL_LIMIT_H2_STREAMS:
+		return p->opts.h2.n_streams;
+	case SL_LIMIT_H2_WINDOW_BYTES:
+		return p->opts.h2.window_bytes;
+	case SL_LIMIT_H2_CONTINUATIONS:
+		return p->opts.h2.continuations;
+	case SL_LIMIT_H2_RESETS:
+		return p->opts.h2.resets;
+	case SL_LIMIT_H2_SETTINGS:
+		return p->opts.h2.settings;
+	case SL_LIMIT_H2_PINGS:
+		return p->opts.h2.pings;
+	case SL_LIMIT_H2_EMPTY_FRAMES:
+		return p->opts.h2.empty_frames;
+	case SL_LIMIT_H2_WINDOW_UPDATES:
+		return p->opts.h2.window_updates;
+	case SL_LIMIT_H2_PRIORITIES:
+		return p->opts.h2.priorities;
 	case SL_LIMIT_CONNECTIONS:
 		return p->opts.max_conns;
 	case SL_LIMIT_BUFFERED_BYTES:
 		return p->opts.max_buffered_bytes;
+	case SL_LIMIT_MIRRORS:
+		return p->opts.max_mirrors;
+	case SL_LIMIT_AUTH_BODY_BYTES:
+		return p->opts.auth_body_bytes;
+	case SL_LIMIT_AUTH_TIMEOUT:
+		return p->opts.auth_timeout_ns / SL_NS_PER_MS;
+	case SL_LIMIT_MIRROR_BODY_BYTES:
+		return p->opts.mirror_body_bytes;
 	default:
 		return 0;
 	}
@@ -108,6 +152,7 @@ static void free_source(struct sl_proxy_source *src, enum sl_end_reason reason)
 	sl_list_foreach_safe (n, &src->conns)
 		sl_conn_kill(sl_container_of(n, struct sl_conn, node), reason);
 	reap(&src->proxy->reap); /* they refer to src */
+	sl_sides_drop(src);
 	sl_pool_drop_source(src->proxy->pool, src->cookie);
 	sl_source_unref(src->source);
 	free(src);
@@ -125,11 +170,14 @@ struct sl_proxy *sl_proxy_free(struct sl_proxy *p)
 	sl_map_deinit(&p->sources);
 	sl_lent_free(p);
 	sl_task_cancel(&p->reap);
+	sl_timer_cancel(&p->shed_timer);
 	sl_pool_free(p->pool);
 	sl_lb_free(p->lb);
+	sl_tls_sessions_free(p->tls_sessions);
 	sl_wrr_deinit(&p->wrr);
 	sl_match_scratch_free(p->scratch);
 	sl_detect_forget(p);
+	sl_map_deinit(&p->splice_wanted); /* empty: all hops are gone */
 	sl_list_foreach_safe (n, &p->free_streams) {
 		struct sl_stream *s = sl_container_of(n, struct sl_stream, node);
 
@@ -180,6 +228,7 @@ int sl_proxy_add_source(struct sl_proxy *p, struct sl_source *source, const int 
 		src->cookie = source->cookie;
 		sl_list_init(&src->listeners);
 		sl_list_init(&src->conns);
+		sl_list_init(&src->sides);
 		r = sl_map_put(&p->sources, key_of(src), src, NULL);
 		if (r) {
 			free(src);
@@ -189,6 +238,7 @@ int sl_proxy_add_source(struct sl_proxy *p, struct sl_source *source, const int 
 	sl_source_ref(source);
 	sl_source_unref(src->source);
 	src->source = source;
+	sl_splice_review_endpoints(p, source->cookie, source);
 	p->config_generation++; /* clients are told apart by the addresses: look again */
 	for (uint32_t i = 0; i < n_fds && !r && !p->draining && !p->giving; i++)
 		r = sl_listener_add(src, fds[i]);
@@ -199,6 +249,7 @@ void sl_proxy_remove_source(struct sl_proxy *p, uint64_t cookie)
 {
 	struct sl_proxy_source *src = sl_map_del(&p->sources, SL_KEY(&cookie));
 
+	sl_splice_review_endpoints(p, cookie, NULL);
 	if (src)
 		free_source(src, SL_END_SOURCE_GONE);
 }

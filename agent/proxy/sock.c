@@ -2,9 +2,30 @@
 #include "proxy/sock.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "proxy/proxy.h"
+#include "proxy/splice.h"
+
+static void set_int(int fd, int level, int option, uint32_t value)
+{
+	int v = (int)value;
+
+	(void)setsockopt(fd, level, option, &v, sizeof(v)); /* as it was, then */
+}
+
+void sl_sock_prepare(int fd, const struct sl_proxy_room *room)
+{
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (room->unsent_bytes)
+		set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, room->unsent_bytes);
+	/* FORCE: rmem_max is less by default. The window's scale is settled by the SYN. */
+	if (room->receive_bytes)
+		set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, room->receive_bytes);
+}
 
 int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_blocks *blocks,
 		 struct sl_watch *watch, int fd, sl_watch_fn fn)
@@ -21,19 +42,27 @@ int sl_sock_init(struct sl_sock *s, struct sl_loop *loop, struct sl_blocks *bloc
 	return 0;
 }
 
+/* From now on close(2) sends RST, not FIN. */
+static void reset_on_close(int fd)
+{
+	struct linger now = {.l_onoff = 1};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)); /* else a FIN */
+}
+
 void sl_sock_close(struct sl_sock *s, bool reset)
 {
 	int fd;
 
 	if (!sl_sock_is_open(s))
 		return;
+	sl_splice_close(s);
+	if (s->tls)
+		sl_sock_tls_close(s, reset);
 	fd = s->watch->fd;
 	sl_watch_leave(s->watch);
-	if (reset) {
-		struct linger now = {.l_onoff = 1};
-
-		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)); /* else a FIN */
-	}
+	if (reset)
+		reset_on_close(fd);
 	(void)close(fd); /* the descriptor is gone whatever it returns */
 	s->watch->fd = -1;
 	sl_buf_deinit(&s->in);
@@ -50,6 +79,11 @@ void sl_sock_event(struct sl_sock *s, uint32_t events)
 		s->hangup = true;
 	if (events & EPOLLHUP && !s->shut)
 		s->gone = true;
+	if (s->tls) {
+		s->tls_dry = false;
+		if (s->tls_shut_due)
+			sl_sock_tls_shutdown(s);
+	}
 }
 
 static void fail(struct sl_sock *s, int err)
@@ -59,17 +93,34 @@ static void fail(struct sl_sock *s, int err)
 	s->shut = s->broken = true;
 }
 
+/* Fewer bytes than asked for: empty, until the next edge; but a FIN behind them came with the same
+ * edge. */
+static bool is_drained(const struct sl_sock *s)
+{
+	return !s->hangup && !(s->splice && sl_splice_may_hold_more(s));
+}
+
+void sl_sock_break(struct sl_sock *s)
+{
+	reset_on_close(s->watch->fd);
+	fail(s, ECONNRESET);
+	s->watch->fn(s->watch, 0);
+}
+
 ssize_t sl_sock_read(struct sl_sock *s, size_t limit)
 {
-	size_t total = 0;
+	size_t total = 0, room;
 
+	if (s->tls)
+		return sl_sock_tls_read(s, limit);
 	while (s->can_read && !s->eof && !s->connecting && sl_buf_len(&s->in) < limit) {
 		ssize_t n;
 		int r = sl_buf_reserve(&s->in, s->bulk ? SL_SOCK_HIGH_BYTES : SL_SOCK_READ_BYTES);
 
 		if (r)
 			return r;
-		n = recv(s->watch->fd, sl_buf_tail(&s->in), sl_buf_room(&s->in), 0);
+		room = sl_buf_room(&s->in);
+		n = recv(s->watch->fd, sl_buf_tail(&s->in), room, 0);
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
@@ -87,15 +138,15 @@ ssize_t sl_sock_read(struct sl_sock *s, size_t limit)
 			s->can_read = false;
 			break;
 		}
-		/* Fewer bytes than asked for: empty, until the next edge; but a FIN behind them
-		 * came with the same edge. */
-		if ((size_t)n < sl_buf_room(&s->in) && !s->hangup)
-			s->can_read = false;
-		s->bulk = (size_t)n == sl_buf_room(&s->in) || (s->bulk && n >= SL_SOCK_READ_BYTES);
+		s->bulk = (size_t)n == room || (s->bulk && n >= SL_SOCK_READ_BYTES);
 		sl_buf_commit(&s->in, (size_t)n);
 		total += (size_t)n;
+		s->n_received += (size_t)n;
+		if (s->splice)
+			sl_splice_received(s);
+		if ((size_t)n < room && is_drained(s))
+			s->can_read = false;
 	}
-	s->n_received += total;
 	if (!total)
 		sl_buf_release(&s->in);
 	return (ssize_t)total;
@@ -105,13 +156,23 @@ size_t sl_sock_send(struct sl_sock *s, bool last)
 {
 	size_t total = 0;
 
+	if (s->tls)
+		return sl_sock_tls_send(s);
 	while (s->can_write && !s->broken && !s->connecting && sl_buf_len(&s->out)) {
-		ssize_t n = send(s->watch->fd, sl_buf_ptr(&s->out), sl_buf_len(&s->out),
-				 MSG_NOSIGNAL | (last ? MSG_MORE : 0));
+		size_t clear = sl_buf_len(&s->out);
+		ssize_t n;
 
+		if (s->splice)
+			clear = sl_splice_clear(s, clear);
+		if (!clear)
+			return total;
+		n = send(s->watch->fd, sl_buf_ptr(&s->out), clear,
+			 MSG_NOSIGNAL | (last ? MSG_MORE : 0));
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
+			if (s->splice && sl_splice_is_busy(s, errno))
+				return total;
 			s->can_write = false;
 			if (errno != EAGAIN) {
 				/* What the peer sent before may still be read: a server that
@@ -129,8 +190,12 @@ size_t sl_sock_send(struct sl_sock *s, bool last)
 		}
 		sl_buf_consume(&s->out, (size_t)n);
 		total += (size_t)n;
+		s->n_sent += (size_t)n;
+		if (s->splice)
+			sl_splice_sent(s);
 	}
-	s->n_sent += total;
+	if (s->splice && !sl_buf_len(&s->out))
+		sl_splice_rest(s);
 	sl_buf_release(&s->out);
 	return total;
 }
@@ -140,6 +205,10 @@ void sl_sock_shutdown(struct sl_sock *s)
 	if (s->shut || s->connecting || sl_buf_len(&s->out))
 		return;
 	s->shut = true;
+	if (s->tls) {
+		sl_sock_tls_shutdown(s);
+		return;
+	}
 	(void)shutdown(s->watch->fd, SHUT_WR); /* ENOTCONN: it is gone already, reading will tell */
 }
 
@@ -150,12 +219,16 @@ int sl_sock_connected(struct sl_sock *s)
 
 	if (!s->connecting)
 		return 0;
+	if (s->tls && !s->tls_waits)
+		return sl_sock_tls_handshake(s);
 	if (!s->can_write && !s->hangup)
 		return -EINPROGRESS;
 	if (getsockopt(s->watch->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
 	if (err)
 		return -err;
+	if (s->tls)
+		return sl_sock_tls_handshake(s);
 	s->connecting = false;
 	return 0;
 }

@@ -31,7 +31,17 @@ void sl_tunnel_begin(struct sl_conn *c, struct sl_upconn *up)
 	become_tunnel(c);
 	c->up = up;
 	sl_upconn_bind(up, &c->task);
+	sl_splice_leave(&c->sock, SL_SPLICE_TUNNEL);
+	sl_splice_leave(&up->sock, SL_SPLICE_TUNNEL);
 	start_clock(c);
+}
+
+void sl_tunnel_detach(struct sl_stream *s)
+{
+	struct sl_conn *c = s->conn;
+
+	c->tunnel_of = sl_take(c->stream);
+	sl_tunnel_begin(c, sl_take(s->attempt.up));
 }
 
 /* Where it goes: to the rule's backend, or to the Service itself. NULL: nowhere. */
@@ -42,32 +52,63 @@ static struct sl_str upstream_of(const struct sl_conn *c)
 	return c->rule || !c->frontend ? SL_STR_NULL : c->frontend->key;
 }
 
+static const struct sl_endpoint *choose(struct sl_conn *c, const struct sl_upstream *up)
+{
+	const struct sl_balance_ask ask = {
+		.up = up, .avoid = c->n_dials ? &c->dialled : NULL, .client = &c->peer};
+	const struct sl_endpoint *e = NULL;
+
+	if (up)
+		(void)sl_balance_pick(c->proxy, &ask, &c->lease, &e); /* e tells */
+	return e;
+}
+
+static void end_lease(struct sl_conn *c, enum sl_outcome outcome)
+{
+	sl_balance_end(c->proxy, &c->lease, outcome, 0);
+}
+
+/* What a TLSRoute passes on is TLS already, and what no rule governs goes as without a mesh. */
+static bool wants_tls(const struct sl_conn *c)
+{
+	return c->backend && c->rule->kind == SL_ROUTE_TCP;
+}
+
 /* A connection to another endpoint than the one that was tried last. */
 static int dial(struct sl_conn *c, struct sl_upconn **ret)
 {
 	struct sl_proxy *p = c->proxy;
 	const struct sl_upstream *upstream = sl_snapshot_upstream(p->config->snap, upstream_of(c));
+	struct sl_dial want = {.reuse = SL_REUSE_NEVER, .lease = &c->lease};
 	int r = -ENOENT;
 
+	if (upstream && wants_tls(c)) {
+		if (upstream->tls_refused)
+			return -EPROTO;
+		want.tls = upstream->tls;
+	}
 	while (c->n_dials < MAX_TRIES) {
-		const struct sl_endpoint *e =
-			upstream ? sl_lb_pick(p->lb, upstream, c->n_dials ? &c->dialled : NULL)
-				 : NULL;
+		const struct sl_endpoint *e = choose(c, upstream);
 
-		if (!e || (c->n_dials && sl_addr_eq(&e->addr, &c->dialled)))
+		if (!e || (c->n_dials && sl_addr_eq(&e->addr, &c->dialled))) {
+			end_lease(c, SL_OUTCOME_NONE);
 			return r;
+		}
 		c->n_dials++;
-		c->dialled = e->addr;
-		r = sl_upconn_open(c->source, &e->addr, SL_REUSE_NEVER, &c->task, ret);
+		c->dialled = want.endpoint = e->addr;
+		r = sl_upconn_open(c->source, &want, &c->task, ret);
 		if (!r)
 			return 0;
+		end_lease(c, r == -EBUSY ? SL_OUTCOME_NONE : SL_OUTCOME_CONNECT);
 	}
 	return r;
 }
 
 static void refuse(struct sl_conn *c, int err)
 {
-	sl_conn_kill(c, err == -ENOENT ? SL_END_NO_ENDPOINT : SL_END_CONNECT_FAILED);
+	sl_conn_kill(c, err == -ENOENT	 ? SL_END_NO_ENDPOINT
+			: err == -EPROTO ? SL_END_UPSTREAM_TLS
+					 : SL_END_CONNECT_FAILED);
 }
 
 void sl_tunnel_open(struct sl_conn *c)
@@ -93,7 +134,7 @@ static void count_route(const struct sl_conn *c)
 		.backend = c->backend ? c->backend->name : SL_STR(""),
 	};
 
-	sl_metrics_connection(c->proxy->metrics, &labels);
+	sl_metrics_connections(c->proxy->metrics, &labels, 1);
 }
 
 void sl_tunnel_route(struct sl_conn *c, const struct sl_rule *rule)
@@ -130,10 +171,11 @@ static bool connect_failed(struct sl_conn *c, int err)
 {
 	int r;
 
-	sl_metrics_inc(c->proxy->metrics, err == -ECONNREFUSED ? SL_COUNTER_CONNECTS_REFUSED
-					  : err == -ETIMEDOUT  ? SL_COUNTER_CONNECTS_TIMEOUT
-							       : SL_COUNTER_CONNECTS_FAILED);
+	sl_upconn_count_connect(c->up, err);
+	if (sl_upconn_tls_failed(c->up))
+		err = -EPROTO;
 	sl_upconn_close(sl_take(c->up), false);
+	end_lease(c, SL_OUTCOME_CONNECT);
 	r = dial(c, &c->up);
 	if (r) {
 		refuse(c, err);
@@ -162,8 +204,7 @@ static bool connecting_step(struct sl_conn *c)
 	if (r)
 		return connect_failed(c, r);
 	sl_timer_cancel(&c->timer);
-	sl_metrics_inc(c->proxy->metrics, SL_COUNTER_CONNECTS_OK);
-	up->counted_connect = true;
+	sl_upconn_count_connect(up, 0);
 	return true;
 }
 
@@ -256,6 +297,7 @@ void sl_tunnel_end(struct sl_conn *c, enum sl_end_reason reason)
 {
 	struct sl_stream *s = sl_take(c->tunnel_of);
 
+	end_lease(c, c->up && c->up->counted_connect ? SL_OUTCOME_OK : SL_OUTCOME_NONE);
 	sl_metrics_gauge_add(c->proxy->metrics, SL_GAUGE_TUNNELS, -1);
 	if (s) {
 		/* The request that asked for it is the record. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include "base/alloc.h"
@@ -38,23 +36,55 @@ void sl_upconn_count(struct sl_upconn *u)
 	u->counted_sent = u->sock.n_sent;
 }
 
+static void count_leased(struct sl_proxy *p, int n)
+{
+	p->n_leased += (size_t)n;
+	sl_metrics_gauge_add(p->metrics, SL_GAUGE_POOL_LEASED, n);
+}
+
 void sl_upconn_close(struct sl_upconn *u, bool reset)
 {
 	if (!u)
 		return;
 	sl_upconn_count(u);
 	if (u->wakes)
-		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, -1);
+		count_leased(u->proxy, -1);
 	sl_sock_close(&u->sock, reset);
+	sl_lb_disconnect(&u->held);
 	free(u);
 }
 
 void sl_upconn_bind(struct sl_upconn *u, struct sl_task *wakes)
 {
 	if (!u->wakes)
-		sl_metrics_gauge_add(u->proxy->metrics, SL_GAUGE_POOL_LEASED, 1);
+		count_leased(u->proxy, 1);
 	u->wakes = wakes;
 	u->pooled.watch.fn = sl_upconn_on_event;
+}
+
+bool sl_upconn_tls_failed(const struct sl_upconn *u)
+{
+	return u->sock.tls && u->sock.connecting && !u->sock.tls_waits;
+}
+
+void sl_upconn_count_connect(struct sl_upconn *u, int err)
+{
+	struct sl_metrics_shard *m = u->proxy->metrics;
+
+	if (u->counted_connect)
+		return;
+	u->counted_connect = true;
+	if (err && sl_upconn_tls_failed(u)) {
+		sl_metrics_inc(m, SL_COUNTER_CONNECTS_TLS);
+		return;
+	}
+	sl_metrics_inc(m, !err			 ? SL_COUNTER_CONNECTS_OK
+			  : err == -ECONNREFUSED ? SL_COUNTER_CONNECTS_REFUSED
+			  : err == -ETIMEDOUT	 ? SL_COUNTER_CONNECTS_TIMEOUT
+						 : SL_COUNTER_CONNECTS_FAILED);
+	if (!err && u->sock.tls)
+		sl_metrics_inc(m, sl_tls_conn_resumed(u->sock.tls) ? SL_COUNTER_TLS_RESUMED
+								   : SL_COUNTER_TLS_FULL);
 }
 
 /* In the client's namespace, marked as ours so that the connect hook leaves it alone. */
@@ -65,7 +95,7 @@ static int connect_socket(struct sl_proxy_source *src, const struct sl_addr *end
 	struct sockaddr_storage ss;
 	socklen_t len = sl_addr_to_sockaddr(endpoint, &ss);
 	_cleanup_(sl_closep) int fd = -1;
-	int one = 1, r;
+	int r;
 
 	fd = sl_source_socket(src->source, ss.ss_family, SOCK_STREAM, 0);
 	if (fd < 0)
@@ -73,7 +103,7 @@ static int connect_socket(struct sl_proxy_source *src, const struct sl_addr *end
 	r = p->host.own(p->host.arg, fd);
 	if (r)
 		return r;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* it is TCP */
+	sl_sock_prepare(fd, &p->opts.room);
 	if (connect(fd, (struct sockaddr *)&ss, len) < 0) {
 		if (errno != EINPROGRESS)
 			return -errno;
@@ -105,7 +135,18 @@ int sl_upconn_new(struct sl_proxy *p, uint64_t source, const struct sl_addr *end
 	return 0;
 }
 
-static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoint,
+static int begin_tls(struct sl_upconn *u, const struct sl_dial *dial)
+{
+	const struct sl_tls_conn_opts opts = {.context = dial->tls,
+					      .protocol = dial->protocol,
+					      .sessions = u->proxy->tls_sessions,
+					      .endpoint = dial->endpoint};
+
+	u->pooled.tls = sl_tls_context_id(dial->tls);
+	return dial->tls ? sl_sock_tls_begin(&u->sock, &opts) : 0;
+}
+
+static int connect_new(struct sl_proxy_source *src, const struct sl_dial *dial,
 		       struct sl_upconn **ret)
 {
 	_cleanup_(sl_closep) int fd = -1;
@@ -113,10 +154,10 @@ static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoi
 	bool pending = false;
 	int r;
 
-	fd = connect_socket(src, endpoint, &pending);
+	fd = connect_socket(src, &dial->endpoint, &pending);
 	if (fd < 0)
 		return fd;
-	r = sl_upconn_new(src->proxy, src->cookie, endpoint, fd, &u);
+	r = sl_upconn_new(src->proxy, src->cookie, &dial->endpoint, fd, &u);
 	if (r)
 		return r;
 	(void)sl_take_fd(&fd);
@@ -125,30 +166,68 @@ static int connect_new(struct sl_proxy_source *src, const struct sl_addr *endpoi
 		u->sock.can_write = false;
 	}
 	u->sock.can_read = false; /* an edge will say */
+	r = begin_tls(u, dial);
+	if (r) {
+		sl_upconn_close(u, false);
+		return r;
+	}
 	*ret = u;
 	return 0;
 }
 
-int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, enum sl_reuse reuse,
-		   struct sl_task *wakes, struct sl_upconn **ret)
+static int dial_new(struct sl_proxy_source *src, const struct sl_dial *dial, struct sl_upconn **ret)
+{
+	struct sl_lb_lease held = {0};
+	int r = sl_balance_connect(src->proxy, dial->lease, &held) ? -EBUSY : 0;
+
+	if (!r)
+		r = connect_new(src, dial, ret);
+	if (r)
+		sl_lb_disconnect(&held);
+	else
+		(*ret)->held = held;
+	return r;
+}
+
+bool sl_upconn_is_spent(const struct sl_upconn *u)
+{
+	uint32_t max = sl_lb_requests_per_connection(&u->held);
+
+	return max && u->n_exchanges >= max;
+}
+
+static bool is_plain(const struct sl_pooled *c)
+{
+	return !sl_splice_may_be_in(sl_container_of(c, struct sl_upconn, pooled)->sock.splice);
+}
+
+int sl_upconn_open(struct sl_proxy_source *src, const struct sl_dial *dial, struct sl_task *wakes,
+		   struct sl_upconn **ret)
 {
 	struct sl_proxy *p = src->proxy;
 	struct sl_pooled *c = NULL;
 	struct sl_upconn *u;
 	int r;
 
-	if (reuse != SL_REUSE_NEVER)
-		c = sl_pool_take(p->pool, src->cookie, endpoint, reuse == SL_REUSE_AGAIN);
+	if (dial->reuse != SL_REUSE_NEVER)
+		c = sl_pool_take(p->pool, src->cookie, &dial->endpoint,
+				 sl_tls_context_id(dial->tls), dial->reuse == SL_REUSE_AGAIN,
+				 dial->reuse == SL_REUSE_PLAIN ? is_plain : NULL);
 	if (c) {
 		u = sl_container_of(c, struct sl_upconn, pooled);
+		if (!u->held.up && sl_balance_connect(p, dial->lease, &u->held)) {
+			/* Dialled ahead, when nobody knew for which rule. */
+			sl_upconn_close(u, false);
+			return -EBUSY;
+		}
 		/* One that was dialled to hear whether the server speaks first has proved nothing.
 		 */
 		u->reused = u->pooled.served;
-		u->sock.n_sent = u->sock.n_received = 0;
-		u->counted_sent = u->counted_received = 0;
+		u->base_sent = u->sock.n_sent;
+		u->base_received = u->sock.n_received;
 		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_REUSED);
 	} else {
-		r = connect_new(src, endpoint, &u);
+		r = dial_new(src, dial, &u);
 		if (r)
 			return r;
 		sl_metrics_inc(p->metrics, SL_COUNTER_POOL_MISSED);
@@ -157,6 +236,13 @@ int sl_upconn_open(struct sl_proxy_source *src, const struct sl_addr *endpoint, 
 	sl_upconn_bind(u, wakes);
 	*ret = u;
 	return 0;
+}
+
+void sl_upconn_discard(struct sl_upconn *u)
+{
+	sl_pool_release(&u->pooled);
+	sl_metrics_gauge_set(u->proxy->metrics, SL_GAUGE_POOL_IDLE, sl_pool_n_idle(u->proxy->pool));
+	sl_upconn_close(u, true);
 }
 
 void sl_upconn_give(struct sl_upconn *u)
@@ -177,7 +263,7 @@ void sl_upconn_give(struct sl_upconn *u)
 	sl_buf_release(&u->sock.out);
 	sl_upconn_count(u);
 	u->wakes = NULL;
-	sl_metrics_gauge_add(p->metrics, SL_GAUGE_POOL_LEASED, -1);
+	count_leased(p, -1);
 	if (p->giving) {
 		sl_upconn_hand_over(u);
 		return;

@@ -149,6 +149,17 @@ struct sl_cursor sl_cursor_member(const struct sl_cursor *c, const char *key)
 	};
 }
 
+struct sl_cursor sl_cursor_texts(const struct sl_cursor *c, const char *key)
+{
+	struct sl_cursor at = sl_cursor_member(c, key);
+
+	if (at.node && !json_is_object(at.node)) {
+		sl_cursor_error(&at, "expected object with text for values");
+		at.node = NULL;
+	}
+	return at;
+}
+
 struct sl_cursor sl_cursor_item(const struct sl_cursor *array, size_t i)
 {
 	return (struct sl_cursor){
@@ -281,29 +292,35 @@ bool sl_require_str(const struct sl_cursor *c, const char *key, const struct sl_
 	return sl_cursor_str(&f, type, ret);
 }
 
-bool sl_read_int(const struct sl_cursor *c, const char *key, int64_t min, int64_t max, int64_t *ret)
+bool sl_cursor_int(const struct sl_cursor *c, int64_t min, int64_t max, int64_t *ret)
 {
-	struct sl_cursor f = sl_cursor_member(c, key);
 	int64_t v;
 
-	if (!f.node)
+	if (!c->node)
 		return false;
-	if (json_is_real(f.node)) {
-		sl_cursor_error(&f, "expected integer, got %g", json_real_value(f.node));
-		return false;
-	}
-	if (!json_is_integer(f.node)) {
-		wrong_type(&f, "integer");
+	if (json_is_real(c->node)) {
+		sl_cursor_error(c, "expected integer, got %g", json_real_value(c->node));
 		return false;
 	}
-	v = json_integer_value(f.node);
+	if (!json_is_integer(c->node)) {
+		wrong_type(c, "integer");
+		return false;
+	}
+	v = json_integer_value(c->node);
 	if (v < min || v > max) {
-		sl_cursor_error(&f, "must be from %" PRId64 " to %" PRId64 ", got %" PRId64, min,
+		sl_cursor_error(c, "must be from %" PRId64 " to %" PRId64 ", got %" PRId64, min,
 				max, v);
 		return false;
 	}
 	*ret = v;
 	return true;
+}
+
+bool sl_read_int(const struct sl_cursor *c, const char *key, int64_t min, int64_t max, int64_t *ret)
+{
+	struct sl_cursor f = sl_cursor_member(c, key);
+
+	return sl_cursor_int(&f, min, max, ret);
 }
 
 bool sl_read_port(const struct sl_cursor *c, const char *key, uint16_t *ret)

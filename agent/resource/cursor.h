@@ -45,6 +45,9 @@ uint32_t sl_cursor_line(const struct sl_cursor *c);
 
 /* The member of an object; node is NULL when absent. */
 struct sl_cursor sl_cursor_member(const struct sl_cursor *c, const char *key);
+/* The same for an object with text for values; for what is none, an error and node NULL. Its
+ * members are still to be read with sl_cursor_str(). */
+struct sl_cursor sl_cursor_texts(const struct sl_cursor *c, const char *key);
 struct sl_cursor sl_cursor_item(const struct sl_cursor *array, size_t i);
 bool sl_cursor_has(const struct sl_cursor *c, const char *key);
 /* Error when c is not an object; warning for each member that is not in known (ends with NULL). */
@@ -55,6 +58,7 @@ bool sl_cursor_is_object(const struct sl_cursor *c, const char *const known[]);
  * word), of another type, or not within what is allowed (reported).
  */
 bool sl_cursor_str(const struct sl_cursor *c, const struct sl_text_type *type, struct sl_str *ret);
+bool sl_cursor_int(const struct sl_cursor *c, int64_t min, int64_t max, int64_t *ret);
 
 /* The same for a member. */
 bool sl_read_str(const struct sl_cursor *c, const char *key, const struct sl_text_type *type,

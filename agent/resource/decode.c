@@ -1,50 +1,112 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "resource/decode.h"
 
+#include <assert.h>
 #include <errno.h>
 #include "resource/kinds.h"
 
-#define GATEWAY_GROUP	"gateway.networking.k8s.io"
-#define GATEWAY_X_GROUP "gateway.networking.x-k8s.io"
+#define GATEWAY_GROUP "gateway.networking.k8s.io"
+#define POLICY_GROUP  "policy.sluice.dev"
 
 struct kind_form {
 	const char *group;
-	const char *versions[3]; /* ends with NULL */
+	const char *api_versions[4]; /* the best first; ends with NULL */
 	enum sl_kind kind;
 	bool cluster_scoped;
 	const struct sl_text_type *name_type;
 	void (*decode)(const struct sl_cursor *root);
 };
 
+/* An older version is decoded as the newest is: none of them has a field of another meaning, some
+ * allow what their successors forbid. */
 static const struct kind_form forms[] = {
 	{"", {"v1"}, SL_KIND_NAMESPACE, true, &sl_text_dns_label, sl_decode_namespace},
+	{"", {"v1"}, SL_KIND_NODE, true, &sl_text_subdomain, sl_decode_node},
 	{"", {"v1"}, SL_KIND_SERVICE, false, &sl_text_dns_label, sl_decode_service},
 	{"", {"v1"}, SL_KIND_POD, false, &sl_text_subdomain, sl_decode_pod},
 	{"discovery.k8s.io",
-	 {"v1"},
+	 {"discovery.k8s.io/v1"},
 	 SL_KIND_ENDPOINTSLICE,
 	 false,
 	 &sl_text_subdomain,
 	 sl_decode_endpointslice},
 	{GATEWAY_GROUP,
-	 {"v1", "v1beta1"},
+	 {GATEWAY_GROUP "/v1", GATEWAY_GROUP "/v1beta1"},
 	 SL_KIND_HTTPROUTE,
 	 false,
 	 &sl_text_subdomain,
 	 sl_decode_httproute},
-	{GATEWAY_GROUP, {"v1"}, SL_KIND_GRPCROUTE, false, &sl_text_subdomain, sl_decode_grpcroute},
-	{GATEWAY_GROUP, {"v1"}, SL_KIND_TLSROUTE, false, &sl_text_subdomain, sl_decode_tlsroute},
 	{GATEWAY_GROUP,
-	 {"v1", "v1alpha2"},
+	 {GATEWAY_GROUP "/v1", GATEWAY_GROUP "/v1alpha2"},
+	 SL_KIND_GRPCROUTE,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_grpcroute},
+	{GATEWAY_GROUP,
+	 {GATEWAY_GROUP "/v1", GATEWAY_GROUP "/v1alpha3", GATEWAY_GROUP "/v1alpha2"},
+	 SL_KIND_TLSROUTE,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_tlsroute},
+	{GATEWAY_GROUP,
+	 {GATEWAY_GROUP "/v1", GATEWAY_GROUP "/v1alpha2"},
 	 SL_KIND_TCPROUTE,
 	 false,
 	 &sl_text_subdomain,
 	 sl_decode_tcproute},
+	{GATEWAY_GROUP,
+	 {GATEWAY_GROUP "/v1", GATEWAY_GROUP "/v1alpha2"},
+	 SL_KIND_UDPROUTE,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_udproute},
+	{GATEWAY_GROUP,
+	 {GATEWAY_GROUP "/v1", GATEWAY_GROUP "/v1alpha3"},
+	 SL_KIND_BACKENDTLSPOLICY,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_backend_tls_policy},
+	{"", {"v1"}, SL_KIND_CONFIGMAP, false, &sl_text_subdomain, sl_decode_config_map},
+	{"", {"v1"}, SL_KIND_SECRET, false, &sl_text_subdomain, sl_decode_secret},
+	{POLICY_GROUP,
+	 {POLICY_GROUP "/v1alpha1"},
+	 SL_KIND_TRAFFICPOLICY,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_trafficpolicy},
+	{POLICY_GROUP,
+	 {POLICY_GROUP "/v1alpha1"},
+	 SL_KIND_FAULTINJECTION,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_faultinjection},
+	{SL_GATEWAY_X_GROUP,
+	 {SL_GATEWAY_X_GROUP "/v1alpha1"},
+	 SL_KIND_BACKENDTRAFFICPOLICY,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_backendtrafficpolicy},
+	{SL_GATEWAY_X_GROUP,
+	 {SL_GATEWAY_X_GROUP "/v1alpha1"},
+	 SL_KIND_XBACKEND,
+	 false,
+	 &sl_text_subdomain,
+	 sl_decode_xbackend},
 };
+
+const char *const *sl_kind_api_versions(enum sl_kind kind)
+{
+	size_t i = 0;
+
+	while (i < sizeof(forms) / sizeof(forms[0]) && forms[i].kind != kind)
+		i++;
+	assert(i < sizeof(forms) / sizeof(forms[0]));
+	return forms[i].api_versions;
+}
 
 /* What apiVersion and kind say, borrowed from the JSON tree. */
 struct type_meta {
-	struct sl_str group, version, kind;
+	struct sl_str api_version, group, version, kind;
 };
 
 /* Required text that is read before there is an object to keep it in. */
@@ -68,12 +130,13 @@ static bool root_text(const struct sl_cursor *root, const char *key, struct sl_s
 
 static bool read_type(const struct sl_cursor *root, struct type_meta *ret)
 {
-	bool has_version = root_text(root, "apiVersion", &ret->version);
+	bool has_version = root_text(root, "apiVersion", &ret->api_version);
 	const char *slash;
 
 	if (!root_text(root, "kind", &ret->kind) || !has_version)
 		return false;
 	ret->group = SL_STR("");
+	ret->version = ret->api_version;
 	slash = memchr(ret->version.ptr, '/', ret->version.len);
 	if (slash) {
 		ret->group = (struct sl_str){ret->version.ptr, (size_t)(slash - ret->version.ptr)};
@@ -91,8 +154,8 @@ static struct sl_str text_of(json_t *node)
 
 static bool is_cluster_scoped(struct sl_str kind)
 {
-	return sl_str_eqc(kind, "Namespace") || sl_str_eqc(kind, "GatewayClass") ||
-	       sl_str_eqc(kind, "XMesh");
+	return sl_str_eqc(kind, "Namespace") || sl_str_eqc(kind, "Node") ||
+	       sl_str_eqc(kind, "GatewayClass") || sl_str_eqc(kind, "XMesh");
 }
 
 /* "HTTPRoute shop/cart", or as much of it as can be read, for messages. */
@@ -135,8 +198,8 @@ static const struct kind_form *find_form(const struct type_meta *type, bool *ret
 		if (!sl_str_eqc(type->group, f->group) ||
 		    !sl_str_eqc(type->kind, sl_kind_name(f->kind)))
 			continue;
-		for (size_t v = 0; f->versions[v]; v++) {
-			if (sl_str_eqc(type->version, f->versions[v]))
+		for (size_t v = 0; f->api_versions[v]; v++) {
+			if (sl_str_eqc(type->api_version, f->api_versions[v]))
 				return f;
 		}
 		*ret_version = true;
@@ -154,7 +217,9 @@ static void warn_ignored(const struct sl_cursor *root, const struct type_meta *t
 		sl_cursor_warn(&at,
 			       "version %s of kind %.*s is not supported by this version, ignored",
 			       sl_quote(type->version, quoted), SL_STR_ARG(type->kind));
-	else if (sl_str_eqc(type->group, GATEWAY_GROUP) || sl_str_eqc(type->group, GATEWAY_X_GROUP))
+	else if (sl_str_eqc(type->group, GATEWAY_GROUP) ||
+		 sl_str_eqc(type->group, SL_GATEWAY_X_GROUP) ||
+		 sl_str_eqc(type->group, POLICY_GROUP))
 		sl_cursor_warn(&at, "kind %.*s is not supported by this version, ignored",
 			       (int)(type->kind.len < 63 ? type->kind.len : 63), type->kind.ptr);
 }
@@ -172,6 +237,20 @@ static const char *const root_fields[] = {"apiVersion", "kind", "metadata", "spe
 static const char *const slice_fields[] = {"apiVersion", "kind",  "metadata", "addressType",
 					   "endpoints",	 "ports", NULL};
 
+static const char *const *fields_of(enum sl_kind kind)
+{
+	switch (kind) {
+	case SL_KIND_ENDPOINTSLICE:
+		return slice_fields;
+	case SL_KIND_CONFIGMAP:
+		return sl_config_map_fields;
+	case SL_KIND_SECRET:
+		return sl_secret_fields;
+	default:
+		return root_fields;
+	}
+}
+
 int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_diags *diags,
 		     struct sl_object **ret, struct sl_str *ret_key)
 {
@@ -180,7 +259,7 @@ int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_
 	struct sl_cursor at = {.dec = &dec, .node = root};
 	struct sl_str key = SL_STR("");
 	const struct kind_form *form;
-	struct type_meta type;
+	struct type_meta type = {0};
 	bool version;
 	int r;
 
@@ -203,8 +282,7 @@ int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_
 	if (r)
 		return r;
 	dec.object = object;
-	(void)sl_cursor_is_object(&at,
-				  form->kind == SL_KIND_ENDPOINTSLICE ? slice_fields : root_fields);
+	(void)sl_cursor_is_object(&at, fields_of(form->kind));
 	if (sl_decode_meta(&at, form->name_type, form->cluster_scoped) && make_key(&dec, &key))
 		return -ENOMEM;
 	form->decode(&at);
@@ -220,4 +298,9 @@ int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_
 void sl_decode_namespace(const struct sl_cursor *root)
 {
 	(void)root; /* a Namespace is its metadata */
+}
+
+void sl_decode_node(const struct sl_cursor *root)
+{
+	(void)root; /* of a Node the labels count */
 }

@@ -35,3 +35,7 @@ enum {
  */
 int sl_decode_object(json_t *root, const struct sl_decode_opts *opts, struct sl_diags *diags,
 		     struct sl_object **ret, struct sl_str *ret_key);
+
+/* The versions of a kind that are decoded ("gateway.networking.k8s.io/v1"), the best first; ends
+ * with NULL. Literals. */
+const char *const *sl_kind_api_versions(enum sl_kind kind);

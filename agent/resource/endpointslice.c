@@ -2,7 +2,7 @@
 #include "resource/kinds.h"
 
 /* The API server's limits. */
-enum { MAX_ENDPOINTS = 1000, MAX_ADDRESSES = 100, MAX_PORTS = 20000 };
+enum { MAX_ENDPOINTS = 1000, MAX_ADDRESSES = 100, MAX_PORTS = 20000, MAX_HINTS = 8 };
 
 static const char *const endpoint_fields[] = {
 	"addresses", "conditions", "deprecatedTopology",
@@ -10,6 +10,8 @@ static const char *const endpoint_fields[] = {
 	"targetRef", "zone",	   NULL,
 };
 static const char *const condition_fields[] = {"ready", "serving", "terminating", NULL};
+static const char *const hint_fields[] = {"forZones", "forNodes", NULL};
+static const char *const hint_name_fields[] = {"name", NULL};
 static const char *const target_fields[] = {"apiVersion", "fieldPath",	     "kind", "name",
 					    "namespace",  "resourceVersion", "uid",  NULL};
 static const char *const port_fields[] = {"name", "port", "protocol", "appProtocol", NULL};
@@ -60,6 +62,40 @@ static void decode_conditions(const struct sl_cursor *at, struct sl_slice_endpoi
 	(void)sl_read_bool(&cond, "terminating", &ep->terminating);
 }
 
+/* forZones or forNodes: whose clients it is meant for. */
+static void decode_hint(const struct sl_cursor *hints, const char *key, struct sl_str **ret,
+			uint32_t *ret_n)
+{
+	struct sl_cursor array;
+	struct sl_str *names;
+	size_t n;
+
+	if (!sl_read_array(hints, key, MAX_HINTS, &array, &n) || !n)
+		return;
+	names = sl_decoder_new_n(hints->dec, struct sl_str, n);
+	if (!names)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct sl_cursor at = sl_cursor_item(&array, i);
+
+		names[i] = SL_STR("");
+		if (sl_cursor_is_object(&at, hint_name_fields))
+			(void)sl_require_str(&at, "name", &sl_text_any, &names[i]);
+	}
+	*ret = names;
+	*ret_n = (uint32_t)n;
+}
+
+static void decode_hints(const struct sl_cursor *at, struct sl_slice_endpoint *ep)
+{
+	struct sl_cursor hints;
+
+	if (!sl_read_object(at, "hints", hint_fields, &hints))
+		return;
+	decode_hint(&hints, "forZones", &ep->for_zones, &ep->n_for_zones);
+	decode_hint(&hints, "forNodes", &ep->for_nodes, &ep->n_for_nodes);
+}
+
 static void decode_endpoint(const struct sl_cursor *at, enum address_type type,
 			    struct sl_slice_endpoint *ep)
 {
@@ -72,6 +108,7 @@ static void decode_endpoint(const struct sl_cursor *at, enum address_type type,
 	if (type != ADDRESS_FQDN)
 		decode_addresses(at, type, ep);
 	decode_conditions(at, ep);
+	decode_hints(at, ep);
 	(void)sl_read_str(at, "nodeName", &sl_text_any, &ep->node); /* optional */
 	(void)sl_read_str(at, "zone", &sl_text_any, &ep->zone);	    /* optional */
 	if (sl_read_object(at, "targetRef", target_fields, &target) &&

@@ -66,7 +66,7 @@ static void decode_rule(const struct sl_cursor *at, struct sl_route_rule *rule)
 	(void)sl_read_str(at, "name", &sl_text_subdomain, &rule->name); /* optional */
 	sl_decode_filters(at, &rule->filters, &rule->n_filters);
 	sl_decode_backends(at, rule);
-	sl_decode_refused(at, "sessionPersistence");
+	sl_decode_persistence(at, &rule->persistence);
 }
 
 void sl_decode_grpcroute(const struct sl_cursor *root)

@@ -11,15 +11,15 @@ static const char *const timeout_fields[] = {"request", "backendRequest", NULL};
 
 /* ---- timeouts ---- */
 
-static void decode_timeout(const struct sl_cursor *timeouts, const char *key, uint64_t *ret)
+void sl_decode_duration(const struct sl_cursor *owner, const char *key, uint64_t *ret_ns)
 {
-	struct sl_cursor at = sl_cursor_member(timeouts, key);
+	struct sl_cursor at = sl_cursor_member(owner, key);
 	char quoted[SL_QUOTE_TEXT];
 	struct sl_str text;
 
 	if (!sl_cursor_str(&at, &sl_text_any, &text))
 		return; /* unset */
-	if (sl_duration_parse(text, ret))
+	if (sl_duration_parse(text, ret_ns))
 		sl_cursor_error(&at, "must be a duration like 1h30m, 10s or 500ms, got %s",
 				sl_quote(text, quoted));
 }
@@ -32,8 +32,8 @@ static void decode_timeouts(const struct sl_cursor *rule_at, struct sl_route_rul
 	rule->request_timeout_ns = rule->backend_request_timeout_ns = SL_DURATION_UNSET;
 	if (!sl_read_object(rule_at, "timeouts", timeout_fields, &at))
 		return;
-	decode_timeout(&at, "request", &rule->request_timeout_ns);
-	decode_timeout(&at, "backendRequest", &rule->backend_request_timeout_ns);
+	sl_decode_duration(&at, "request", &rule->request_timeout_ns);
+	sl_decode_duration(&at, "backendRequest", &rule->backend_request_timeout_ns);
 	request = rule->request_timeout_ns;
 	backend = rule->backend_request_timeout_ns;
 	if (request != SL_DURATION_UNSET && request != 0 && backend != SL_DURATION_UNSET &&
@@ -110,8 +110,8 @@ static void decode_rule(const struct sl_cursor *at, struct sl_route_rule *rule)
 	sl_decode_filters(at, &rule->filters, &rule->n_filters);
 	sl_decode_backends(at, rule);
 	decode_timeouts(at, rule);
-	sl_decode_refused(at, "retry");
-	sl_decode_refused(at, "sessionPersistence");
+	sl_decode_retry(at, rule);
+	sl_decode_persistence(at, &rule->persistence);
 	if (!at->dec->oom)
 		check_filters(at, rule);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLSRoute and TCPRoute: one rule, whose backendRefs take whole connections. */
+/* TLSRoute, TCPRoute and UDPRoute: one rule, whose backendRefs take whole connections or flows. */
 #include "resource/kinds.h"
 
 static const char *const tls_fields[] = {"parentRefs", "hostnames", "rules", "useDefaultGateways",
 					 NULL};
+/* Of UDPRoutes as well. */
 static const char *const tcp_fields[] = {"parentRefs", "rules", "useDefaultGateways", NULL};
 static const char *const rule_fields[] = {"name", "backendRefs", NULL};
 
@@ -49,10 +50,8 @@ static void decode_names(const struct sl_cursor *spec, struct sl_route_object *r
 	for (size_t i = 0; i < json_array_size(array.node); i++) {
 		struct sl_cursor at = sl_cursor_item(&array, i);
 		struct sl_str text = {json_string_value(at.node), json_string_length(at.node)};
-		struct sl_addr ignored;
 
-		if (text.len && !sl_addr_parse_ip(text, 0, &ignored))
-			sl_cursor_error(&at, "must be a host name, not an IP address");
+		sl_refuse_address(&at, text);
 	}
 }
 
@@ -79,6 +78,11 @@ void sl_decode_tlsroute(const struct sl_cursor *root)
 }
 
 void sl_decode_tcproute(const struct sl_cursor *root)
+{
+	decode_route(root, tcp_fields, false);
+}
+
+void sl_decode_udproute(const struct sl_cursor *root)
 {
 	decode_route(root, tcp_fields, false);
 }

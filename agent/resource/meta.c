@@ -26,7 +26,7 @@ static const struct sl_text_type uid_type = {0, 256, NULL, "text"};
 static void decode_labels(const struct sl_cursor *meta, const char *key, struct sl_label **ret,
 			  uint32_t *ret_n)
 {
-	struct sl_cursor at = sl_cursor_member(meta, key);
+	struct sl_cursor at = sl_cursor_texts(meta, key);
 	struct sl_decoder *dec = meta->dec;
 	struct sl_label *labels;
 	uint32_t n = 0;
@@ -35,10 +35,6 @@ static void decode_labels(const struct sl_cursor *meta, const char *key, struct 
 
 	if (!at.node)
 		return;
-	if (!json_is_object(at.node)) {
-		sl_cursor_error(&at, "expected object with text for values");
-		return;
-	}
 	labels = sl_decoder_new_n(dec, struct sl_label, json_object_size(at.node));
 	if (!labels)
 		return;
@@ -57,17 +53,18 @@ static void decode_labels(const struct sl_cursor *meta, const char *key, struct 
 	*ret_n = n;
 }
 
-static void decode_created_at(const struct sl_cursor *meta, int64_t *ret)
+bool sl_cursor_time(const struct sl_cursor *c, int64_t *ret)
 {
-	struct sl_cursor at = sl_cursor_member(meta, "creationTimestamp");
 	char quoted[SL_QUOTE_TEXT];
 	struct sl_str text;
 
-	if (!sl_cursor_str(&at, &sl_text_any, &text))
-		return;
-	if (sl_timestamp_parse(text, ret))
-		sl_cursor_error(&at, "must be an RFC 3339 time like 2026-01-02T03:04:05Z, got %s",
-				sl_quote(text, quoted));
+	if (!sl_cursor_str(c, &sl_text_any, &text))
+		return false;
+	if (!sl_timestamp_parse(text, ret))
+		return true;
+	sl_cursor_error(c, "must be an RFC 3339 time like 2026-01-02T03:04:05Z, got %s",
+			sl_quote(text, quoted));
+	return false;
 }
 
 bool sl_decode_meta(const struct sl_cursor *root, const struct sl_text_type *name_type,
@@ -75,7 +72,7 @@ bool sl_decode_meta(const struct sl_cursor *root, const struct sl_text_type *nam
 {
 	struct sl_decoder *dec = root->dec;
 	struct sl_meta *meta = &dec->object->meta;
-	struct sl_cursor at = sl_cursor_member(root, "metadata");
+	struct sl_cursor at = sl_cursor_member(root, "metadata"), created;
 	bool identified;
 
 	meta->namespace = cluster_scoped ? SL_STR("") : SL_STR("default");
@@ -94,7 +91,8 @@ bool sl_decode_meta(const struct sl_cursor *root, const struct sl_text_type *nam
 		identified &= sl_read_str(&at, "namespace", &sl_text_dns_label, &meta->namespace);
 	(void)sl_read_str(&at, "uid", &uid_type, &meta->uid);		       /* optional */
 	(void)sl_read_int(&at, "generation", 0, INT64_MAX, &meta->generation); /* optional */
-	decode_created_at(&at, &meta->created_at);
+	created = sl_cursor_member(&at, "creationTimestamp");
+	(void)sl_cursor_time(&created, &meta->created_at); /* optional */
 	decode_labels(&at, "labels", &meta->labels, &meta->n_labels);
 	decode_labels(&at, "annotations", &meta->annotations, &meta->n_annotations);
 	return identified;

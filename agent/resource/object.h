@@ -12,20 +12,38 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
+#define SL_GATEWAY_X_GROUP "gateway.networking.x-k8s.io"
+
 enum sl_kind {
 	SL_KIND_NAMESPACE,
 	SL_KIND_SERVICE,
 	SL_KIND_ENDPOINTSLICE,
 	SL_KIND_POD,
+	SL_KIND_NODE,
 	SL_KIND_HTTPROUTE,
 	SL_KIND_GRPCROUTE,
 	SL_KIND_TLSROUTE,
 	SL_KIND_TCPROUTE,
+	SL_KIND_UDPROUTE,
+	SL_KIND_BACKENDTLSPOLICY,
+	SL_KIND_CONFIGMAP,
+	SL_KIND_SECRET,
+	SL_KIND_TRAFFICPOLICY,
+	SL_KIND_BACKENDTRAFFICPOLICY,
+	SL_KIND_FAULTINJECTION,
+	SL_KIND_XBACKEND,
 	SL_N_KINDS,
 };
 const char *sl_kind_name(enum sl_kind kind);
 /* Its objects are struct sl_route_object. */
 bool sl_kind_is_route(enum sl_kind kind);
+/* Its objects begin with a struct sl_policy_object. */
+bool sl_kind_is_policy(enum sl_kind kind);
+/* Conditions of its objects are written to the API server: routes, policies, XBackends. */
+bool sl_kind_has_status(enum sl_kind kind);
+/* Its objects are struct sl_data_object. There are many of them in a cluster that are no business
+ * of ours: read are those that other objects name (struct sl_object_ref), and no others. */
+bool sl_kind_is_named(enum sl_kind kind);
 
 struct sl_label {
 	struct sl_str name, value;
@@ -44,13 +62,23 @@ struct sl_meta {
 	uint32_t line;
 };
 
+/* An object that another one cannot do without; or the Pods of a namespace that have some labels.
+ */
+struct sl_object_ref {
+	enum sl_kind kind; /* sl_kind_is_named(), or SL_KIND_POD */
+	struct sl_str namespace, name;
+	struct sl_str selector; /* Pods: "a=b,c=d", in place of a name */
+};
+
 /* Embedded first in each typed object. */
 struct sl_object {
 	enum sl_kind kind;
 	unsigned refs; /* not atomic: objects stay in the control thread */
 	struct sl_arena arena;
 	struct sl_meta meta;
-	struct sl_str key; /* "namespace/name"; made by the first sl_model_put() */
+	struct sl_str key;		   /* "namespace/name"; made by the first sl_model_put() */
+	const struct sl_object_ref *needs; /* its decoder says which, whether they exist or not */
+	uint32_t n_needs;
 };
 /* A zeroed object of the kind's type with one reference; its decoder fills it. Returns 0 or
  * -ENOMEM. */
@@ -71,7 +99,14 @@ struct sl_namespace {
 	struct sl_object object;
 };
 
+/* Its zone is one of the labels. */
+struct sl_node {
+	struct sl_object object;
+};
+
 enum sl_protocol { SL_PROTOCOL_TCP, SL_PROTOCOL_UDP, SL_PROTOCOL_SCTP };
+/* As Kubernetes writes it. */
+const char *sl_protocol_name(enum sl_protocol protocol);
 
 struct sl_service_port {
 	struct sl_str name; /* may be empty when the only port */
@@ -89,12 +124,22 @@ enum sl_service_type {
 	SL_SERVICE_EXTERNALNAME
 };
 
+/* Which endpoints a client of its node and zone should get first. */
+enum sl_traffic_distribution {
+	SL_DISTRIBUTION_ANY,
+	SL_DISTRIBUTION_SAME_ZONE, /* PreferSameZone, and its older name PreferClose */
+	SL_DISTRIBUTION_SAME_NODE, /* then those of the zone */
+};
+
 struct sl_service {
 	struct sl_object object;
 	enum sl_service_type type;
 	struct sl_addr *cluster_ips; /* port 0; empty when headless or ExternalName */
 	uint32_t n_cluster_ips;
 	bool headless;
+	bool internal_local; /* internalTrafficPolicy: Local */
+	enum sl_traffic_distribution distribution;
+	uint32_t affinity_s; /* sessionAffinity: ClientIP; 0: None */
 	struct sl_service_port *ports;
 	uint32_t n_ports;
 };
@@ -106,7 +151,9 @@ struct sl_slice_endpoint {
 	bool serving;	  /* conditions.serving, as ready when absent */
 	bool terminating; /* conditions.terminating */
 	struct sl_str node, zone;
-	struct sl_str pod; /* targetRef.name of a Pod; may be empty */
+	struct sl_str pod;		      /* targetRef.name of a Pod; may be empty */
+	struct sl_str *for_nodes, *for_zones; /* hints */
+	uint32_t n_for_nodes, n_for_zones;
 };
 
 struct sl_slice_port {
@@ -132,7 +179,25 @@ struct sl_pod {
 	bool host_network;
 	struct sl_str node;
 	struct sl_str phase; /* Running, Succeeded, ...; may be empty */
+	bool ready;	     /* condition Ready; true when there is no such condition */
+	bool terminating;    /* it has a deletionTimestamp */
 };
+
+/* ---- ConfigMap, Secret ---- */
+
+struct sl_data_item {
+	struct sl_str key, value; /* value: any bytes */
+};
+
+struct sl_data_object {
+	struct sl_object object; /* kind tells which of the two */
+	struct sl_str type;	 /* Secret: as "kubernetes.io/tls"; may be empty */
+	struct sl_data_item *items;
+	uint32_t n_items;
+};
+
+/* The value of a key, ptr NULL when there is none. */
+struct sl_str sl_data_get(const struct sl_data_object *o, struct sl_str key);
 
 /* ---- routes ---- */
 
@@ -188,7 +253,41 @@ enum sl_filter_type {
 	SL_FILTER_RESPONSE_HEADERS,
 	SL_FILTER_REDIRECT,
 	SL_FILTER_REWRITE,
+	SL_FILTER_CORS,
+	SL_FILTER_MIRROR,
+	SL_FILTER_AUTH,
 	SL_FILTER_UNSUPPORTED, /* a type of the API that is not implemented: type_name says which */
+};
+
+struct sl_texts {
+	struct sl_str *items;
+	uint32_t n;
+};
+
+/* Lists as written; "*" in one of them stands alone. */
+struct sl_cors_spec {
+	struct sl_texts origins, methods, headers, exposed;
+	bool credentials;
+	uint32_t max_age_s; /* default 5 */
+};
+
+/* How many of the requests: numerator of denominator, which is not 0. */
+struct sl_fraction {
+	uint32_t numerator, denominator;
+};
+
+struct sl_mirror_spec {
+	struct sl_backend_ref *backend; /* without weight and filters */
+	struct sl_fraction of;		/* default: all of them */
+};
+
+struct sl_auth_spec {
+	struct sl_backend_ref *backend; /* without weight and filters */
+	bool grpc;
+	struct sl_str path; /* HTTP: before the request's; may be empty */
+	/* Header names: of the request, and HTTP: of the answer. */
+	struct sl_texts request_headers, response_headers;
+	uint32_t body_bytes; /* 0: the body is not sent */
 };
 
 struct sl_filter_spec {
@@ -206,6 +305,9 @@ struct sl_filter_spec {
 		struct sl_str hostname; /* empty: unchanged */
 		struct sl_path_modifier path;
 	} rewrite;
+	struct sl_cors_spec cors;
+	struct sl_mirror_spec mirror;
+	struct sl_auth_spec auth;
 };
 
 struct sl_backend_ref {
@@ -219,6 +321,21 @@ struct sl_backend_ref {
 /* Durations in ns; SL_DURATION_UNSET when absent, 0 disables (gateway-api GEP-2257, GEP-1742). */
 #define SL_DURATION_UNSET UINT64_MAX
 
+struct sl_retry_spec {
+	uint16_t *codes; /* 400 to 599, each once */
+	uint32_t n_codes;
+	uint32_t attempts; /* further ones, default 1 */
+	uint64_t backoff_ns;
+};
+
+struct sl_persistence_spec {
+	bool is_header;				       /* else a cookie */
+	bool permanent;				       /* the cookie */
+	struct sl_str name;			       /* empty: a cookie's, to be made */
+	struct sl_str path;			       /* the cookie's */
+	uint64_t absolute_timeout_ns, idle_timeout_ns; /* 0: none */
+};
+
 struct sl_route_rule {
 	struct sl_str name; /* empty: none */
 	/* HTTPRoute, GRPCRoute: at least one: the default, all requests, is written in. Others:
@@ -230,6 +347,8 @@ struct sl_route_rule {
 	struct sl_backend_ref *backend_refs;
 	uint32_t n_backend_refs;
 	uint64_t request_timeout_ns, backend_request_timeout_ns;
+	struct sl_retry_spec *retry;		 /* NULL: none */
+	struct sl_persistence_spec *persistence; /* likewise */
 	/* Why the rule cannot be used (field path and message), NULL when it can: a bad value costs
 	 * its rule, not the route (PartiallyInvalid). reason is UnsupportedValue or
 	 * IncompatibleFilters. */
@@ -248,6 +367,142 @@ struct sl_route_object {
 	struct sl_str
 		*hostnames; /* TLSRoute: of SNI; others: no meaning in a mesh, kept for display */
 	uint32_t n_hostnames;
-	struct sl_route_rule *rules; /* HTTPRoute: at least one; TLSRoute, TCPRoute: one */
+	struct sl_route_rule *rules; /* HTTPRoute: at least one; the others: one */
 	uint32_t n_rules;
+};
+
+/* ---- BackendTLSPolicy ---- */
+
+struct sl_ca_ref {
+	struct sl_str group, kind, name; /* in the policy's namespace */
+};
+
+struct sl_cert_name {
+	bool is_uri; /* else a host name, perhaps with "*." */
+	struct sl_str text;
+};
+
+/* How a server is met in TLS: what a BackendTLSPolicy and an XBackend say alike. */
+struct sl_tls_spec {
+	struct sl_str hostname;
+	struct sl_ca_ref *cas;
+	uint32_t n_cas;
+	bool system_ca; /* exactly one of these two, unless there is an error */
+	struct sl_cert_name *names;
+	uint32_t n_names;
+	struct sl_str client_certificate; /* name of a Secret of the namespace; empty: none */
+};
+
+struct sl_backend_tls_policy {
+	struct sl_object object;
+	struct sl_parent_ref *targets; /* in the policy's namespace; ports are 0 */
+	uint32_t n_targets;
+	struct sl_tls_spec tls;
+	/* What is wrong with all but the targets, NULL when nothing is: its targets may not be
+	 * spoken to then. */
+	const struct sl_rule_error *error;
+};
+
+/* ---- XBackend ---- */
+
+enum sl_backend_protocol {
+	SL_BACKEND_AS_ROUTE, /* not written */
+	SL_BACKEND_TCP,
+	SL_BACKEND_HTTP,
+	SL_BACKEND_HTTP2,
+	SL_BACKEND_HTTP11,
+	SL_BACKEND_H2C,
+	SL_BACKEND_MCP,
+	SL_BACKEND_GRPC,
+	SL_BACKEND_WSS,
+};
+
+/* Of kind XBackend, gateway.networking.x-k8s.io: a destination that is no Service (GEP-4894). */
+struct sl_xbackend {
+	struct sl_object object;
+	struct sl_str hostname;	 /* outside of the cluster; empty: Pods of the namespace */
+	struct sl_label *labels; /* that those Pods have, all of them; sorted by name */
+	uint32_t n_labels;
+	uint16_t port;
+	enum sl_backend_protocol protocol;
+	bool has_tls;
+	struct sl_tls_spec tls;			 /* when it has */
+	struct sl_persistence_spec *persistence; /* NULL: none */
+};
+
+/* Whether it names one, in whatever namespace. */
+bool sl_backend_ref_is_xbackend(const struct sl_backend_ref *ref);
+/* As the API writes it; "" when it was not written. */
+const char *sl_backend_protocol_name(enum sl_backend_protocol protocol);
+
+/* ---- policies ---- */
+
+/* What policies share: embedded first in each. */
+struct sl_policy_object {
+	struct sl_object object;
+	struct sl_parent_ref *target_refs; /* in the policy's namespace; ports are 0 */
+	uint32_t n_target_refs;
+};
+
+enum sl_policy_balancer {
+	SL_POLICY_ROUND_ROBIN,
+	SL_POLICY_LEAST_REQUEST,
+	SL_POLICY_PEAK_EWMA,
+	SL_POLICY_CONSISTENT_HASH,
+};
+
+enum sl_policy_hash { SL_POLICY_HASH_HEADER, SL_POLICY_HASH_COOKIE, SL_POLICY_HASH_SOURCE_IP };
+
+/* How many of the requests of a backend may be retries (GEP-3388). */
+struct sl_retry_budget_spec {
+	uint32_t percent, rate_count;
+	uint64_t interval_ns, rate_interval_ns; /* interval_ns 0: no budget */
+};
+
+/* Of kind TrafficPolicy, policy.sluice.dev: how requests are balanced over the endpoints of a
+ * Service. A number or a time of 0 is off. */
+struct sl_traffic_policy {
+	struct sl_policy_object policy;
+	enum sl_policy_balancer balancer;
+	enum sl_policy_hash hash;
+	struct sl_str hash_name; /* of a header, in lower case, or of a cookie */
+	uint64_t slow_start_ns;
+	struct {
+		/* Answers of 500 and more, no answers at all, no connections: each counts for
+		 * those before it too. */
+		uint32_t errors, gateway_errors, connect_errors;
+		uint64_t interval_ns, ejection_ns, max_ejection_ns;
+		uint32_t max_percent;
+	} outliers;
+	struct {
+		uint32_t connections, pending, requests, requests_per_connection;
+		uint32_t endpoint_connections, endpoint_requests;
+	} limits;
+	/* Of kind XBackendTrafficPolicy, gateway.networking.x-k8s.io: this, and none of the above
+	 * but targets. */
+	struct sl_retry_budget_spec retry_budget;
+	struct sl_persistence_spec *persistence; /* NULL: none */
+};
+
+/* One of a FaultInjection's. */
+struct sl_fault_spec {
+	struct sl_route_match *matches; /* at least one: the default, all requests, is written in */
+	uint32_t n_matches;
+	struct {
+		struct sl_fraction of;	/* numerator 0: none */
+		uint64_t ns, jitter_ns; /* anywhere between ns - jitter_ns and ns + jitter_ns */
+	} delay;
+	struct {
+		struct sl_fraction of;
+		uint16_t http_status; /* 0: none, gRPC requests alone are meant */
+		uint8_t grpc_status;  /* 0: the one that stands for http_status */
+	} abort;
+};
+
+/* Of kind FaultInjection, policy.sluice.dev: what goes wrong on purpose, and until when. */
+struct sl_fault_injection {
+	struct sl_policy_object policy;
+	struct sl_fault_spec *faults; /* the first that fits is the one */
+	uint32_t n_faults, max_delayed;
+	int64_t starts_s, expires_s; /* since the epoch */
 };

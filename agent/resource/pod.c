@@ -51,6 +51,22 @@ static const char *const spec_fields[] = {
 };
 static const char *const ip_fields[] = {"ip", NULL};
 
+/* Others have their own conditions, of which nothing is known here. */
+static bool is_ready(json_t *status)
+{
+	json_t *conditions = json_object_get(status, "conditions"), *it;
+	size_t i;
+
+	json_array_foreach (conditions, i, it) {
+		const char *type = json_string_value(json_object_get(it, "type"));
+		const char *value = json_string_value(json_object_get(it, "status"));
+
+		if (type && strcmp(type, "Ready") == 0)
+			return value && strcmp(value, "True") == 0;
+	}
+	return true;
+}
+
 static void decode_ip(const struct sl_cursor *owner, const char *key, struct sl_pod *pod)
 {
 	struct sl_cursor at = sl_cursor_member(owner, key);
@@ -88,6 +104,9 @@ void sl_decode_pod(const struct sl_cursor *root)
 	struct sl_cursor spec, status = sl_cursor_member(root, "status");
 
 	pod->node = pod->phase = SL_STR("");
+	pod->ready = true;
+	pod->terminating = json_is_string(
+		json_object_get(json_object_get(root->node, "metadata"), "deletionTimestamp"));
 	if (sl_read_object(root, "spec", spec_fields, &spec)) {
 		(void)sl_read_bool(&spec, "hostNetwork", &pod->host_network);	/* optional */
 		(void)sl_read_str(&spec, "nodeName", &sl_text_any, &pod->node); /* optional */
@@ -99,5 +118,6 @@ void sl_decode_pod(const struct sl_cursor *root)
 		return;
 	}
 	decode_ips(&status, pod);
+	pod->ready = is_ready(status.node);
 	(void)sl_read_str(&status, "phase", &sl_text_any, &pod->phase); /* optional */
 }

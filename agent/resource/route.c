@@ -16,6 +16,7 @@ static const char *const backend_fields[] = {"group", "kind",	"namespace", "name
 					     "port",  "weight", "filters",   NULL};
 static const char *const plain_backend_fields[] = {"group", "kind",   "namespace", "name",
 						   "port",  "weight", NULL};
+static const char *const target_fields[] = {"group", "kind", "namespace", "name", "port", NULL};
 
 /* ---- parentRefs, hostnames ---- */
 
@@ -80,6 +81,14 @@ void sl_decode_parents(const struct sl_cursor *spec, struct sl_route_object *rou
 	}
 }
 
+void sl_refuse_address(const struct sl_cursor *at, struct sl_str host)
+{
+	struct sl_addr ignored;
+
+	if (host.len && !sl_addr_parse_ip(host, 0, &ignored))
+		sl_cursor_error(at, "must be a host name, not an IP address");
+}
+
 void sl_decode_hostnames(const struct sl_cursor *spec, size_t max, struct sl_route_object *route)
 {
 	struct sl_cursor array;
@@ -101,30 +110,55 @@ void sl_decode_hostnames(const struct sl_cursor *spec, size_t max, struct sl_rou
 
 /* ---- backendRefs ---- */
 
-static void decode_backend(const struct sl_cursor *at, struct sl_backend_ref *ref)
+/* Returns false when there is nothing more to read. */
+static bool decode_target(const struct sl_cursor *at, const char *const fields[],
+			  struct sl_backend_ref *ref)
 {
-	enum sl_kind kind = at->dec->object->kind;
-	bool has_filters = kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
 	struct sl_cursor port;
-	int64_t weight = 1;
 
 	ref->group = ref->name = SL_STR("");
 	ref->kind = SL_STR("Service");
 	ref->namespace = at->dec->object->meta.namespace;
 	ref->weight = 1;
-	if (!sl_cursor_is_object(at, has_filters ? backend_fields : plain_backend_fields))
-		return;
+	if (!sl_cursor_is_object(at, fields))
+		return false;
 	(void)sl_read_str(at, "group", &sl_text_group,
 			  &ref->group); /* each of them has a default */
 	(void)sl_read_str(at, "kind", &sl_text_kind, &ref->kind);
 	(void)sl_read_str(at, "namespace", &sl_text_dns_label, &ref->namespace);
 	(void)sl_require_str(at, "name", &sl_text_ref_name, &ref->name);
 	(void)sl_read_port(at, "port", &ref->port); /* see below */
-	(void)sl_read_int(at, "weight", 0, MAX_WEIGHT, &weight);
-	ref->weight = (uint32_t)weight;
 	port = sl_cursor_member(at, "port");
 	if (!port.node && ref->group.len == 0 && sl_str_eqc(ref->kind, "Service"))
 		sl_cursor_error(&port, "required for a Service, but missing");
+	if (port.node && sl_backend_ref_is_xbackend(ref))
+		sl_cursor_error(&port, "must not be set for an XBackend, which has its own");
+	return true;
+}
+
+void sl_decode_target(const struct sl_cursor *owner, struct sl_backend_ref **ret)
+{
+	struct sl_cursor at = sl_cursor_member(owner, "backendRef");
+
+	if (!at.node) {
+		sl_cursor_error(&at, "required, but missing");
+		return;
+	}
+	*ret = sl_decoder_new_n(owner->dec, struct sl_backend_ref, 1);
+	if (*ret)
+		(void)decode_target(&at, target_fields, *ret); /* what is wrong was reported */
+}
+
+static void decode_backend(const struct sl_cursor *at, struct sl_backend_ref *ref)
+{
+	enum sl_kind kind = at->dec->object->kind;
+	bool has_filters = kind == SL_KIND_HTTPROUTE || kind == SL_KIND_GRPCROUTE;
+	int64_t weight = 1;
+
+	if (!decode_target(at, has_filters ? backend_fields : plain_backend_fields, ref))
+		return;
+	(void)sl_read_int(at, "weight", 0, MAX_WEIGHT, &weight); /* has a default */
+	ref->weight = (uint32_t)weight;
 	if (has_filters)
 		sl_decode_filters(at, &ref->filters, &ref->n_filters);
 }
@@ -148,14 +182,6 @@ void sl_decode_backends(const struct sl_cursor *rule_at, struct sl_route_rule *r
 }
 
 /* ---- rules ---- */
-
-void sl_decode_refused(const struct sl_cursor *rule_at, const char *key)
-{
-	struct sl_cursor at = sl_cursor_member(rule_at, key);
-
-	if (at.node)
-		sl_cursor_error(&at, "%s is not supported by this version", key);
-}
 
 /* Objects stored before 1.7 may have two rules of one name: the first has it. */
 static void check_name(const struct sl_cursor *rule_at, const struct sl_route_object *route,

@@ -27,9 +27,9 @@ static const struct {
 	{"ResponseHeaderModifier", "responseHeaderModifier", SL_FILTER_RESPONSE_HEADERS, true},
 	{"RequestRedirect", "requestRedirect", SL_FILTER_REDIRECT, false},
 	{"URLRewrite", "urlRewrite", SL_FILTER_REWRITE, false},
-	{"RequestMirror", "requestMirror", SL_FILTER_UNSUPPORTED, true},
-	{"CORS", "cors", SL_FILTER_UNSUPPORTED, false},
-	{"ExternalAuth", "externalAuth", SL_FILTER_UNSUPPORTED, false},
+	{"RequestMirror", "requestMirror", SL_FILTER_MIRROR, true},
+	{"CORS", "cors", SL_FILTER_CORS, false},
+	{"ExternalAuth", "externalAuth", SL_FILTER_AUTH, false},
 	{"ExtensionRef", "extensionRef", SL_FILTER_UNSUPPORTED, true},
 };
 enum { N_FILTER_TYPES = sizeof(filter_types) / sizeof(filter_types[0]) };
@@ -291,12 +291,21 @@ static void decode_filter(const struct sl_cursor *at, struct sl_filter_spec *f)
 	case SL_FILTER_REWRITE:
 		decode_rewrite(at, f);
 		break;
+	case SL_FILTER_CORS:
+		sl_decode_cors(at, &f->cors);
+		break;
+	case SL_FILTER_MIRROR:
+		sl_decode_mirror(at, &f->mirror);
+		break;
+	case SL_FILTER_AUTH:
+		sl_decode_auth(at, &f->auth);
+		break;
 	case SL_FILTER_UNSUPPORTED:
 		break;
 	}
 }
 
-/* Each type once, and not a redirect together with a rewrite. */
+/* Each type but a mirror once, and not a redirect together with a rewrite. */
 static void check_combination(const struct sl_cursor *array, const struct sl_filter_spec *list,
 			      size_t n)
 {
@@ -306,7 +315,7 @@ static void check_combination(const struct sl_cursor *array, const struct sl_fil
 		struct sl_cursor at = sl_cursor_item(array, i);
 		enum sl_filter_type type = list[i].type;
 
-		if (type == SL_FILTER_UNSUPPORTED)
+		if (type == SL_FILTER_UNSUPPORTED || type == SL_FILTER_MIRROR)
 			continue;
 		if (seen[type])
 			sl_cursor_incompatible(&at, "filter type %.*s cannot be repeated",

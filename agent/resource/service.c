@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "resource/kinds.h"
 
-enum { MAX_PORTS = 1000, MAX_CLUSTER_IPS = 2 };
+enum {
+	MAX_PORTS = 1000,
+	MAX_CLUSTER_IPS = 2,
+	DEFAULT_AFFINITY_S = 10800,
+	MAX_AFFINITY_S = 86400,
+};
 
 static const char *const spec_fields[] = {
 	"allocateLoadBalancerNodePorts",
@@ -32,9 +37,18 @@ static const char *const port_fields[] = {"name",	"port",	    "protocol", "appPr
 
 static const char *const type_names[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName",
 					 NULL};
+static const char *const internal_policies[] = {"Cluster", "Local", NULL};
+static const char *const affinities[] = {"None", "ClientIP", NULL};
+static const char *const affinity_fields[] = {"clientIP", NULL};
+static const char *const client_ip_fields[] = {"timeoutSeconds", NULL};
 static const char *const protocol_names[] = {"TCP", "UDP", "SCTP", NULL};
 
 static const struct sl_text_type port_name_type = {1, 63, NULL, "text"};
+
+const char *sl_protocol_name(enum sl_protocol protocol)
+{
+	return protocol_names[protocol];
+}
 
 void sl_decode_protocol(const struct sl_cursor *port, enum sl_protocol *ret)
 {
@@ -157,11 +171,44 @@ static void decode_cluster_ips(const struct sl_cursor *spec, struct sl_service *
 		svc->n_cluster_ips = 0;
 }
 
+static void decode_affinity(const struct sl_cursor *spec, struct sl_service *svc)
+{
+	int64_t timeout_s = DEFAULT_AFFINITY_S;
+	struct sl_cursor config, client_ip;
+	int affinity = 0;
+
+	(void)sl_read_enum(spec, "sessionAffinity", affinities, &affinity); /* each is optional */
+	if (sl_read_object(spec, "sessionAffinityConfig", affinity_fields, &config) &&
+	    sl_read_object(&config, "clientIP", client_ip_fields, &client_ip))
+		(void)sl_read_int(&client_ip, "timeoutSeconds", 1, MAX_AFFINITY_S, &timeout_s);
+	svc->affinity_s = affinity ? (uint32_t)timeout_s : 0;
+}
+
+/* One that is not known is no mistake: newer clusters have more, and a preference is what it is. */
+static void decode_distribution(const struct sl_cursor *spec, struct sl_service *svc)
+{
+	struct sl_cursor at = sl_cursor_member(spec, "trafficDistribution");
+	char quoted[SL_QUOTE_TEXT];
+	struct sl_str text;
+
+	if (!sl_cursor_str(&at, &sl_text_any, &text))
+		return;
+	if (sl_str_eqc(text, "PreferClose") || sl_str_eqc(text, "PreferSameZone"))
+		svc->distribution = SL_DISTRIBUTION_SAME_ZONE;
+	else if (sl_str_eqc(text, "PreferSameNode"))
+		svc->distribution = SL_DISTRIBUTION_SAME_NODE;
+	else
+		sl_cursor_warn(&at,
+			       "must be one of PreferSameZone, PreferSameNode, PreferClose, got "
+			       "%s: ignoring it",
+			       sl_quote(text, quoted));
+}
+
 void sl_decode_service(const struct sl_cursor *root)
 {
 	struct sl_service *svc = (struct sl_service *)root->dec->object;
 	struct sl_cursor spec = sl_cursor_member(root, "spec");
-	int type = SL_SERVICE_CLUSTERIP;
+	int type = SL_SERVICE_CLUSTERIP, internal = 0;
 
 	if (!spec.node) {
 		sl_cursor_error(&spec, "required, but missing");
@@ -172,5 +219,10 @@ void sl_decode_service(const struct sl_cursor *root)
 	(void)sl_read_enum(&spec, "type", type_names, &type); /* ClusterIP unless told */
 	svc->type = (enum sl_service_type)type;
 	decode_cluster_ips(&spec, svc);
+	(void)sl_read_enum(&spec, "internalTrafficPolicy", internal_policies,
+			   &internal); /* Cluster unless told */
+	svc->internal_local = internal;
+	decode_affinity(&spec, svc);
+	decode_distribution(&spec, svc);
 	decode_ports(&spec, svc);
 }

@@ -176,6 +176,61 @@ static bool is_rpc_service(struct sl_str s)
 	return is_words(sl_str_starts(s, SL_STR(".")) ? sl_str_skip(s, 1) : s, true);
 }
 
+/* Upper case too: origins are compared without case. */
+static bool is_origin_host(struct sl_str s)
+{
+	char before = '.';
+
+	if (sl_str_starts(s, SL_STR("*.")))
+		s = sl_str_skip(s, 2);
+	else if (sl_str_eqc(s, "*"))
+		return true;
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+
+		if (!is_alpha(c) && !is_digit(c) && c != '-' && (c != '.' || before == '.'))
+			return false;
+		before = c;
+	}
+	return before != '.';
+}
+
+static bool is_cors_origin(struct sl_str s)
+{
+	const char *colon;
+	uint64_t port;
+
+	if (sl_str_eqc(s, "*"))
+		return true;
+	if (sl_str_starts(s, SL_STR("http://")))
+		s = sl_str_skip(s, 7);
+	else if (sl_str_starts(s, SL_STR("https://")))
+		s = sl_str_skip(s, 8);
+	else
+		return false;
+	colon = memchr(s.ptr, ':', s.len);
+	if (colon) {
+		size_t host = (size_t)(colon - s.ptr);
+
+		if (sl_str_to_u64(sl_str_skip(s, host + 1), UINT16_MAX, &port) || !port)
+			return false;
+		s.len = host;
+	}
+	return is_origin_host(s);
+}
+
+static bool is_cors_method(struct sl_str s)
+{
+	static const char *const methods[] = {"GET",	 "HEAD",    "POST",  "PUT",   "DELETE",
+					      "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (sl_str_eqc(s, methods[i]))
+			return true;
+	}
+	return false;
+}
+
 const char *sl_path_problem(struct sl_str s)
 {
 	if (s.len == 0 || s.ptr[0] != '/')
@@ -228,6 +283,15 @@ const char *sl_quote(struct sl_str s, char out[SL_QUOTE_TEXT])
 
 #define DNS_FORM "lower-case letters, digits and \"-\""
 
+static bool is_cookie_path(struct sl_str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] < ' ' || s.ptr[i] > '~' || s.ptr[i] == ';')
+			return false;
+	}
+	return s.ptr[0] == '/';
+}
+
 const struct sl_text_type sl_text_any = {0, UINT32_MAX, NULL, "text"};
 const struct sl_text_type sl_text_dns_label = {1, 63, is_dns_label, "a DNS label (" DNS_FORM ")"};
 const struct sl_text_type sl_text_optional_label = {0, 63, is_optional_label,
@@ -261,3 +325,13 @@ const struct sl_text_type sl_text_path_full = {
 const struct sl_text_type sl_text_path_prefix = {
 	0, 1024, is_path_prefix,
 	"empty, or a path that starts with \"/\" and has only RFC 3986 path characters"};
+const struct sl_text_type sl_text_cookie_path = {1, 1024, is_cookie_path,
+						 "a path that starts with \"/\" and has no \";\""};
+const struct sl_text_type sl_text_cors_origin = {
+	1, 253, is_cors_origin,
+	"\"*\", or http:// or https:// and a host (which may begin with \"*.\", or be \"*\") and "
+	"perhaps a port"};
+const struct sl_text_type sl_text_cors_method = {
+	1, 16, is_cors_method,
+	"a method (GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, "
+	"PATCH) or \"*\""};

@@ -32,6 +32,12 @@ extern const struct sl_text_type sl_text_rpc_pattern; /* of either: at most 1024
 extern const struct sl_text_type sl_text_path_match;  /* at most 1024: sl_path_problem() */
 extern const struct sl_text_type sl_text_path_full;   /* "/" and path characters */
 extern const struct sl_text_type sl_text_path_prefix; /* the same, or empty */
+extern const struct sl_text_type
+	sl_text_cookie_path; /* of a cookie's Path: RFC 6265 section 4.1.1 */
+
+extern const struct sl_text_type sl_text_cors_origin; /* "*", or a scheme and a host of which the
+						       * start may be "*" */
+extern const struct sl_text_type sl_text_cors_method; /* "*", or a method that the API knows */
 
 /* Number of characters of valid UTF-8. */
 size_t sl_text_length(struct sl_str s);

@@ -184,9 +184,11 @@ int sl_match_describe(const struct sl_match *m, struct sl_buf *out)
 					      "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 	int r;
 
-	if (m->rule->kind == SL_ROUTE_TCP)
+	if (m->rule && m->rule->kind == SL_ROUTE_TCP)
 		return sl_buf_append_str(out, SL_STR("any connection"));
-	if (m->rule->kind == SL_ROUTE_TLS)
+	if (m->rule && m->rule->kind == SL_ROUTE_UDP)
+		return sl_buf_append_str(out, SL_STR("any flow"));
+	if (m->rule && m->rule->kind == SL_ROUTE_TLS)
 		return sl_buf_printf(out, "name %.*s", SL_STR_ARG(m->server_name));
 	r = m->is_rpc ? describe_rpc(m, out)
 		      : sl_buf_printf(out, "%s %.*s", classes[m->class],

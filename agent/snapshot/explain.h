@@ -39,8 +39,8 @@ int sl_route_table_explain(const struct sl_route_table *t, const struct sl_reque
 			   struct sl_str path, struct sl_arena *arena, struct sl_explain *ret);
 
 /* "PathPrefix /x, method GET, header a = b, query c ~ d", "Exact service/method, header a = b" of a
- * GRPCRoute, "name a.example" of a TLSRoute, "any connection" of a TCPRoute. Returns 0, -ENOMEM or
- * -ENOBUFS. */
+ * GRPCRoute, "name a.example" of a TLSRoute, "any connection" of a TCPRoute, "any flow" of a
+ * UDPRoute. Returns 0, -ENOMEM or -ENOBUFS. */
 int sl_match_describe(const struct sl_match *m, struct sl_buf *out);
 /* "header a = b" */
 int sl_match_value_describe(const char *kind, const struct sl_match_value *v, struct sl_buf *out);

@@ -22,11 +22,51 @@ struct sl_path_edit {
 	struct sl_str prefix; /* PREFIX: the rule's matched prefix, without trailing "/" */
 };
 
+/* Origins that may read answers: scheme://host:port, of which the host may be open to the left. */
+struct sl_cors_origin {
+	bool https;
+	bool open;	    /* any host that ends with it, and has more */
+	struct sl_str host; /* without case; open: with its leading ".", or empty */
+	uint16_t port;
+};
+
+/* Lists as they are sent: names joined with ", ". */
+struct sl_cors {
+	const struct sl_cors_origin *origins;
+	uint32_t n_origins;
+	bool any_origin, any_method, any_header; /* "*" */
+	bool credentials;
+	struct sl_str methods, headers, exposed; /* empty: none */
+	struct sl_str max_age;			 /* seconds */
+};
+
+/* A copy of the request, to one endpoint. */
+struct sl_mirror {
+	struct sl_str backend;		 /* "namespace/name:port": key of the upstream */
+	uint32_t numerator, denominator; /* of the requests */
+};
+
+/* Somebody else decides whether the request goes on. */
+struct sl_ext_auth {
+	struct sl_str backend;	 /* key of the upstream */
+	struct sl_str authority; /* that a gRPC call names: "name.namespace" */
+	bool resolved;		 /* else requests get 500 */
+	bool grpc;
+	struct sl_str path; /* HTTP: before the request's, without trailing "/" */
+	/* Names; of the request also Authorization. None: gRPC and of the answer all, else none. */
+	const struct sl_str *request_headers, *response_headers;
+	uint32_t n_request_headers, n_response_headers;
+	uint32_t body_bytes; /* 0: the body is not sent; over: 413 */
+};
+
 enum sl_filter_kind {
 	SL_FILTER_KIND_REQUEST_HEADERS,
 	SL_FILTER_KIND_RESPONSE_HEADERS,
 	SL_FILTER_KIND_REDIRECT,
 	SL_FILTER_KIND_REWRITE,
+	SL_FILTER_KIND_CORS,
+	SL_FILTER_KIND_MIRROR,
+	SL_FILTER_KIND_AUTH,
 };
 
 struct sl_filter {
@@ -44,5 +84,11 @@ struct sl_filter {
 			struct sl_str hostname; /* empty: unchanged */
 			struct sl_path_edit path;
 		} rewrite;
+		const struct sl_cors *cors;
+		const struct sl_mirror *mirror;
+		const struct sl_ext_auth *auth;
 	};
 };
+
+/* Whether they do the same to every message. Lists count in their order. */
+bool sl_filter_eq(const struct sl_filter *a, const struct sl_filter *b);

@@ -257,12 +257,17 @@ static bool try_bucket(struct lookup *l, const struct bucket *b)
 	return l->best;
 }
 
+/* Element-wise: the prefix ends where the path does, or before a "/". */
+static bool is_boundary(struct sl_str path, size_t len)
+{
+	return len == path.len || (len < path.len && path.ptr[len] == '/');
+}
+
 static bool try_prefix(struct lookup *l, const struct sl_match_index *index, uint32_t len)
 {
 	const struct bucket *b;
 
-	/* Element-wise: the prefix ends where the path does, or before a "/". */
-	if (len > l->path.len || (len < l->path.len && l->path.ptr[len] != '/'))
+	if (!is_boundary(l->path, len))
 		return false;
 	b = bucket_of(sl_pmap_get(&index->prefix, (struct sl_str){l->path.ptr, len}));
 	return b && try_bucket(l, b);
@@ -288,23 +293,70 @@ static void try_others(struct lookup *l, const struct sl_match_index *index, uin
 		(void)try_bucket(l, patterns); /* l->best tells */
 }
 
-const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
-					   const struct sl_request *req, struct sl_str path,
-					   struct sl_match_scratch *scratch, struct sl_arena *arena)
+static struct lookup begin(const struct sl_request *req, struct sl_str path,
+			   struct sl_match_scratch *scratch, struct sl_arena *arena)
 {
 	struct lookup l = {.req = req, .path = path, .scratch = scratch, .arena = arena};
-	const struct sl_match_index *index = t->index;
-	const struct bucket *exact;
 
 	if (!path.len || path.ptr[0] != '/')
 		l.path = SL_STR("/"); /* CONNECT and "OPTIONS *" name the whole server */
-	if (t->kind == SL_ROUTE_GRPC)
-		match_split_rpc(l.path, &l.service, &l.method);
 	scratch->round++;
 	scratch->failed = false;
+	return l;
+}
+
+const struct sl_match *sl_route_table_find(const struct sl_route_table *t,
+					   const struct sl_request *req, struct sl_str path,
+					   struct sl_match_scratch *scratch, struct sl_arena *arena)
+{
+	struct lookup l = begin(req, path, scratch, arena);
+	const struct sl_match_index *index = t->index;
+	const struct bucket *exact;
+
+	if (t->kind == SL_ROUTE_GRPC)
+		match_split_rpc(l.path, &l.service, &l.method);
 	exact = bucket_of(sl_pmap_get(&index->exact, l.path));
 	/* A prefix of a gRPC path is a service by name, or none. */
 	if (!exact || !try_bucket(&l, exact))
 		try_others(&l, index, t->kind == SL_ROUTE_GRPC ? 0 : UINT32_MAX);
-	return l.best && !scratch->failed ? l.best->rule : NULL;
+	return scratch->failed ? NULL : l.best;
+}
+
+const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
+					   const struct sl_request *req, struct sl_str path,
+					   struct sl_match_scratch *scratch, struct sl_arena *arena)
+{
+	const struct sl_match *m = sl_route_table_find(t, req, path, scratch, arena);
+
+	return m ? m->rule : NULL;
+}
+
+const struct sl_match *sl_trial_find(const struct sl_trial *t,
+				     const struct sl_route_table *in_force,
+				     const struct sl_match *now, const struct sl_request *req,
+				     struct sl_str path, struct sl_match_scratch *scratch,
+				     struct sl_arena *arena)
+{
+	const struct sl_match *m = sl_route_table_find(t->shadow, req, path, scratch, arena);
+	const struct sl_match *rival = now;
+
+	if (t->enforced != in_force)
+		rival = t->enforced ? sl_route_table_find(t->enforced, req, path, scratch, arena)
+				    : NULL;
+	return !m || (rival && sl_match_cmp(rival, m) < 0) ? rival : m;
+}
+
+bool sl_match_fits(const struct sl_match *m, const struct sl_request *req, struct sl_str path,
+		   struct sl_match_scratch *scratch, struct sl_arena *arena)
+{
+	struct lookup l = begin(req, path, scratch, arena);
+
+	if (m->is_rpc)
+		match_split_rpc(l.path, &l.service, &l.method);
+	else if (m->class == SL_MATCH_EXACT && !sl_str_eq(l.path, m->path))
+		return false;
+	else if (m->class == SL_MATCH_PREFIX &&
+		 (!sl_str_starts(l.path, m->path) || !is_boundary(l.path, m->path.len)))
+		return false;
+	return match_applies(&l, m) && !scratch->failed;
 }

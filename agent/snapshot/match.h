@@ -15,6 +15,7 @@
 #include "snapshot/snapshot.h"
 
 /* Per worker: PCRE2 match data and other scratch space. */
+struct sl_match;
 struct sl_match_scratch;
 int sl_match_scratch_new(struct sl_match_scratch **ret);
 struct sl_match_scratch *sl_match_scratch_free(struct sl_match_scratch *s);
@@ -31,6 +32,33 @@ const struct sl_rule *sl_route_table_match(const struct sl_route_table *t,
 					   const struct sl_request *req, struct sl_str path,
 					   struct sl_match_scratch *scratch,
 					   struct sl_arena *arena);
+
+/* The same, but the match whose rule it is. */
+const struct sl_match *sl_route_table_find(const struct sl_route_table *t,
+					   const struct sl_request *req, struct sl_str path,
+					   struct sl_match_scratch *scratch,
+					   struct sl_arena *arena);
+
+/*
+ * What would serve the request if the shadow routes of the trial were enforced. now: what
+ * sl_route_table_find() gave for the table in force, which may be another than the trial's (NULL:
+ * none is). The others as for sl_route_table_match(). Returns NULL when no rule would match.
+ * Thread: worker.
+ */
+const struct sl_match *sl_trial_find(const struct sl_trial *t,
+				     const struct sl_route_table *in_force,
+				     const struct sl_match *now, const struct sl_request *req,
+				     struct sl_str path, struct sl_match_scratch *scratch,
+				     struct sl_arena *arena);
+/* What is answered where no rule would match. */
+static inline uint16_t sl_trial_fallback(const struct sl_trial *t)
+{
+	return t->enforced && t->enforced->fallback_status != 404 ? t->enforced->fallback_status
+								  : t->shadow->fallback_status;
+}
+/* Whether the request fits one match that is in no table; arguments as above. Thread: worker. */
+bool sl_match_fits(const struct sl_match *m, const struct sl_request *req, struct sl_str path,
+		   struct sl_match_scratch *scratch, struct sl_arena *arena);
 
 /*
  * Of connections. name: what the client's SNI says, a host name in lower case of at most

@@ -102,27 +102,49 @@ static int find_literals(struct sl_match *m, struct sl_arena *arena)
 			 : sl_regex_literals(m->path, arena, &m->head, &m->tail);
 }
 
+int sl_match_seal(struct sl_match *m, struct sl_arena *arena)
+{
+	for (uint32_t i = 0; i < m->n_headers; i++) {
+		int r = hash_header_name(arena, &m->headers[i]);
+
+		if (r)
+			return r;
+	}
+	for (uint32_t i = 0; i < m->n_queries; i++)
+		m->queries[i].name_hash = sl_str_hash(m->queries[i].name);
+	return find_literals(m, arena);
+}
+
 int sl_route_seal(struct sl_route *r)
 {
-	for (uint32_t i = 0; i < r->n_matches; i++) {
+	int err = 0;
+
+	for (uint32_t i = 0; i < r->n_matches && !err; i++) {
 		struct sl_match *m = &r->matches[i];
-		int err;
 
 		m->route = r;
 		m->index = i;
 		m->order = order_of(m);
-		for (uint32_t j = 0; j < m->n_headers; j++) {
-			err = hash_header_name(&r->arena, &m->headers[j]);
-			if (err)
-				return err;
-		}
-		for (uint32_t j = 0; j < m->n_queries; j++)
-			m->queries[j].name_hash = sl_str_hash(m->queries[j].name);
-		err = find_literals(m, &r->arena);
-		if (err)
-			return err;
+		err = sl_match_seal(m, &r->arena);
 	}
-	return 0;
+	return err;
+}
+
+static void values_unref(const struct sl_match_value *values, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		sl_regex_unref(values[i].regex);
+}
+
+void sl_matches_deinit(const struct sl_match *matches, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		sl_regex_unref(matches[i].path_regex);
+		sl_regex_unref(matches[i].rpc_service.regex);
+		sl_regex_unref(matches[i].rpc_method.regex);
+		values_unref(matches[i].headers, matches[i].n_headers);
+		values_unref(matches[i].queries, matches[i].n_queries);
+	}
 }
 
 /* ---- parts ---- */

@@ -58,6 +58,12 @@ struct sl_match {
  * length. */
 size_t sl_match_name_path(struct sl_str name, char *out);
 
+/* Completes a match outside of routes; what has to be made lies in the arena. Returns 0 or -ENOMEM.
+ */
+int sl_match_seal(struct sl_match *m, struct sl_arena *arena);
+/* Gives back the regular expressions. */
+void sl_matches_deinit(const struct sl_match *matches, uint32_t n);
+
 /* Completes a route whose rules and matches are filled in: rules in their order, matches in any
  * order. Returns 0 or -ENOMEM. */
 int sl_route_seal(struct sl_route *r);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * The datapath plan: which virtual addresses the kernel takes to the agent, and what it does with
- * them while the agent is away. compile writes it as part of the snapshot, datapath brings the BPF
- * maps to it. It holds only Services that have a rule attached: everything else is none of ours.
+ * The datapath plan: which virtual addresses the kernel takes to the agent, what it does with them
+ * while the agent is away, and which it spreads over backends by itself. compile writes it as part
+ * of the snapshot, datapath brings the BPF maps to it. It holds only Services that have a rule
+ * attached: everything else is none of ours.
  *
  * A plan is immutable and lives as long as its snapshot, or a copy of its map. Thread: any.
  */
@@ -29,9 +30,49 @@ struct sl_plan_service {
 	uint32_t n_endpoints;
 };
 
+/* ---- splits: the kernel follows a rule alone ---- */
+
+struct sl_split_at {
+	struct sl_addr vip;
+	uint16_t protocol; /* IPPROTO_UDP; IPPROTO_TCP: instead of the agent, which can do it too */
+};
+_Static_assert(sizeof(struct sl_split_at) == 20, "no padding: it is hashed as bytes");
+
+/* What a rule may have, as the API has it. */
+#define SL_SPLIT_MAX_SHARES 16
+
+/* What one backendRef takes of the flows; those of one without endpoints are refused. */
+struct sl_plan_share {
+	struct sl_str backend; /* as in struct sl_backend */
+	uint32_t weight;
+	uint32_t n_endpoints; /* of the split's, behind those of the shares before */
+};
+
+struct sl_plan_split {
+	struct sl_part part;
+	struct sl_split_at at;
+	struct sl_str name;  /* "namespace/name:port", of UDP "namespace/name:port/udp" */
+	struct sl_str route; /* "UDPRoute/namespace/name"; empty: of none a rule can be used */
+	struct sl_str rule;  /* as in struct sl_rule; empty then */
+	const struct sl_plan_share *shares;
+	uint32_t n_shares;		 /* none: all is refused */
+	const struct sl_addr *endpoints; /* of the vip's family, that take traffic of this node */
+	uint32_t n_endpoints;
+};
+
 struct sl_plan {
 	struct sl_pmap services; /* vip -> struct sl_plan_service */
+	struct sl_pmap splits;	 /* struct sl_split_at -> struct sl_plan_split */
 };
+
+static inline const struct sl_plan_split *sl_plan_split_of(const struct sl_part *p)
+{
+	return (const struct sl_plan_split *)p; /* embedded first */
+}
+
+/* As sl_plan_service_new(). */
+int sl_plan_split_new(const struct sl_plan_split *from, struct sl_plan_split **ret);
+bool sl_plan_split_eq(const struct sl_plan_split *a, const struct sl_plan_split *b);
 
 static inline const struct sl_plan_service *sl_plan_service_of(const struct sl_part *p)
 {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include "base/alloc.h"
+#include "snapshot/faults.h"
 #include "snapshot/match_index.h"
 
 /* First blocks of the arenas: a large cluster has many parts, most of them small. */
@@ -11,7 +12,15 @@ enum { PART_BLOCK_BYTES = 1024 };
 static void upstream_free(struct sl_part *p)
 {
 	struct sl_upstream *u = (struct sl_upstream *)p;
+	const struct sl_balance *b = u->balance;
 
+	(void)sl_tls_context_unref(u->tls); /* always NULL */
+	sl_faults_unref(u->faults);
+	for (uint32_t i = 0; b && b->loads && i < u->n_endpoints; i++)
+		sl_load_unref(b->loads[i]);
+	sl_load_unref(b ? b->load : NULL);
+	if (u->budget && u->budget->spent)
+		sl_part_unref(&u->budget->spent->part);
 	sl_arena_deinit(&u->arena);
 	free(u);
 }
@@ -34,23 +43,13 @@ struct sl_upstream *sl_upstream_unref(struct sl_upstream *u)
 	return NULL;
 }
 
-static void values_unref(const struct sl_match_value *values, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		sl_regex_unref(values[i].regex);
-}
-
 static void route_free(struct sl_part *p)
 {
 	struct sl_route *r = (struct sl_route *)p;
 
-	for (uint32_t i = 0; i < r->n_matches; i++) {
-		sl_regex_unref(r->matches[i].path_regex);
-		sl_regex_unref(r->matches[i].rpc_service.regex);
-		sl_regex_unref(r->matches[i].rpc_method.regex);
-		values_unref(r->matches[i].headers, r->matches[i].n_headers);
-		values_unref(r->matches[i].queries, r->matches[i].n_queries);
-	}
+	for (uint32_t i = 0; i < r->n_rules; i++)
+		sl_faults_unref(r->rules[i].faults);
+	sl_matches_deinit(r->matches, r->n_matches);
 	sl_arena_deinit(&r->arena);
 	free(r);
 }
@@ -105,6 +104,10 @@ static void frontend_free(struct sl_part *p)
 	sl_part_unref(f->producer ? &f->producer->part : NULL);
 	for (uint32_t i = 0; i < f->n_consumers; i++)
 		sl_part_unref(&f->consumers[i].table->part);
+	for (uint32_t i = 0; i < f->n_trials; i++) {
+		sl_part_unref(&f->trials[i].shadow->part);
+		sl_part_unref(f->trials[i].enforced ? &f->trials[i].enforced->part : NULL);
+	}
 	sl_arena_deinit(&f->arena);
 	free(f);
 }
@@ -163,10 +166,12 @@ struct sl_snapshot *sl_snapshot_unref(struct sl_snapshot *s)
 	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
 	sl_pmap_deinit(&s->frontends);
+	sl_pmap_deinit(&s->udp_frontends);
 	sl_pmap_deinit(&s->upstreams);
 	sl_pmap_deinit(&s->pods_by_ip);
 	sl_pmap_deinit(&s->pods_by_uid);
 	sl_pmap_deinit(&s->plan.services);
+	sl_pmap_deinit(&s->plan.splits);
 	free(s);
 	return NULL;
 }
@@ -175,6 +180,12 @@ const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s,
 					       const struct sl_addr *vip)
 {
 	return (const struct sl_frontend *)sl_pmap_get(&s->frontends, SL_KEY(vip));
+}
+
+const struct sl_frontend *sl_snapshot_udp_frontend(const struct sl_snapshot *s,
+						   const struct sl_addr *vip)
+{
+	return (const struct sl_frontend *)sl_pmap_get(&s->udp_frontends, SL_KEY(vip));
 }
 
 const struct sl_upstream *sl_snapshot_upstream(const struct sl_snapshot *s, struct sl_str key)
@@ -210,4 +221,21 @@ const struct sl_route_table *sl_frontend_table(const struct sl_frontend *f,
 			low = mid + 1;
 	}
 	return f->producer;
+}
+
+const struct sl_trial *sl_frontend_trial(const struct sl_frontend *f,
+					 struct sl_str client_namespace)
+{
+	const struct sl_trial *producers = NULL;
+
+	for (uint32_t i = 0; i < f->n_trials; i++) {
+		if (sl_str_eq(f->trials[i].namespace, f->namespace))
+			producers = &f->trials[i];
+		else if (client_namespace.len &&
+			 sl_str_eq(f->trials[i].namespace, client_namespace))
+			return &f->trials[i];
+	}
+	/* Who has consumer routes is not governed by the producers'. */
+	return producers && sl_frontend_table(f, client_namespace) == f->producer ? producers
+										  : NULL;
 }

@@ -10,10 +10,14 @@
  */
 #include "base/addr.h"
 #include "base/arena.h"
+#include "snapshot/balance.h"
+#include "snapshot/budget.h"
 #include "snapshot/filter.h"
 #include "snapshot/plan.h"
 #include "snapshot/pmap.h"
+#include "tls/context.h"
 
+struct sl_faults;
 struct sl_match;
 struct sl_match_index;
 
@@ -25,12 +29,33 @@ enum sl_app_protocol {
 	SL_APP_OPAQUE,	/* declared as something that is not HTTP (tcp, https, tls, ...) */
 };
 
+/* sluice.dev/splice of a Service or Pod: may the kernel carry its connections? */
+enum sl_splice_policy {
+	SL_SPLICE_BY_DEFAULT,
+	SL_SPLICE_DISABLED,
+	SL_SPLICE_ENABLED, /* and its program is known not to call splice(2) */
+};
+
 struct sl_endpoint {
 	struct sl_addr addr;
 	struct sl_str pod;  /* may be empty */
 	struct sl_str node; /* may be empty */
 	struct sl_str zone; /* may be empty */
 	bool ready;
+	bool ending; /* not ready, but still serving until it has gone */
+};
+
+/* Behind the key of an upstream that is spoken to in UDP. The kernel sends there, workers do not:
+ * only people look at it. */
+#define SL_UDP_SUFFIX "/udp"
+
+/* What clients are asked to remember, so that they come to the same endpoint again (GEP-1619). */
+struct sl_persistence {
+	bool is_header; /* else a cookie */
+	bool permanent;
+	struct sl_str name, path;
+	uint64_t absolute_timeout_ns, idle_timeout_ns; /* SL_TIMEOUT_NONE */
+	struct sl_str secret; /* what tokens are sealed with, the same on every node */
 };
 
 struct sl_upstream {
@@ -40,10 +65,25 @@ struct sl_upstream {
 	struct sl_str namespace, name;
 	uint16_t port;
 	enum sl_app_protocol app_protocol;
-	/* Ready ones first, each group sorted by address, no duplicates; a Pod with addresses of
-	 * both families is there once, in the Service's first family. */
+	enum sl_splice_policy splice; /* of the Service */
+	/* The first n_usable take requests of this node: those that are ready and meant for it, or,
+	 * when none is ready, those that end. The others follow; each group is sorted by address,
+	 * without duplicates. A Pod with addresses of both families is there once, in the Service's
+	 * first family. */
 	const struct sl_endpoint *endpoints;
-	uint32_t n_endpoints, n_ready;
+	uint32_t n_endpoints, n_usable;
+	const struct sl_balance *balance;     /* NULL: one after the other */
+	const struct sl_retry_budget *budget; /* NULL: none */
+	/* A BackendTLSPolicy: connections that rules make to it speak TLS. NULL: as it is; but
+	 * refused: the policy cannot be honoured, so nothing may go there. */
+	struct sl_tls_context *tls; /* a reference */
+	bool tls_refused;
+	struct sl_str tls_policy; /* "namespace/name"; empty: none */
+	struct sl_faults *faults; /* a reference; NULL: none */
+	/* Of its XBackend, which goes before a rule's, or of an XBackendTrafficPolicy, which stands
+	 * behind it. NULL: none. */
+	const struct sl_persistence *persistence;
+	bool persistence_first;
 };
 
 enum sl_backend_state {
@@ -53,13 +93,34 @@ enum sl_backend_state {
 
 struct sl_backend {
 	enum sl_backend_state state;
-	struct sl_str name; /* "namespace/name:port" also when unresolved: key of the upstream */
+	struct sl_str name; /* "namespace/name:port", also when unresolved */
+	/* Key of the upstream: the name, or " Kind/namespace/name" behind it where a policy of that
+	 * route says how its requests are balanced. */
+	struct sl_str upstream;
 	uint32_t weight;
 	const struct sl_filter *filters;
 	uint32_t n_filters;
 };
 
 #define SL_TIMEOUT_NONE 0
+
+/* What a rule asks to be tried again (GEP-1731). */
+enum { SL_RETRY_MIN_CODE = 400, SL_RETRY_MAX_CODE = 599 };
+#define SL_RETRY_BACKOFF_DEFAULT UINT64_MAX
+
+struct sl_retry {
+	uint64_t codes[(SL_RETRY_MAX_CODE - SL_RETRY_MIN_CODE) / 64 + 1]; /* a bit for each */
+	uint32_t attempts;						  /* after the first */
+	uint64_t backoff_ns; /* 0: none; SL_RETRY_BACKOFF_DEFAULT: ours to choose */
+};
+
+static inline bool sl_retry_has(const struct sl_retry *r, uint16_t status)
+{
+	unsigned bit = status - SL_RETRY_MIN_CODE;
+
+	return status >= SL_RETRY_MIN_CODE && status <= SL_RETRY_MAX_CODE &&
+	       r->codes[bit / 64] >> bit % 64 & 1;
+}
 
 /* Kinds of routes. Where several are attached to one port for the same clients the first of them
  * is in force, the others are not (GEP-1294). */
@@ -68,6 +129,7 @@ enum sl_route_kind {
 	SL_ROUTE_HTTP,
 	SL_ROUTE_TLS, /* rules and backends take whole connections, as of the next */
 	SL_ROUTE_TCP,
+	SL_ROUTE_UDP, /* alone on its ports; the kernel enforces it, not the agent */
 	SL_N_ROUTE_KINDS
 };
 
@@ -88,7 +150,20 @@ struct sl_rule {
 	uint32_t n_backends;
 	uint64_t total_weight;					 /* 0: 500 */
 	uint64_t request_timeout_ns, backend_request_timeout_ns; /* SL_TIMEOUT_NONE: none */
+	const struct sl_retry *retry;				 /* NULL: not asked for */
+	const struct sl_persistence *persistence;		 /* likewise */
+	struct sl_faults *faults;				 /* a reference; NULL: none */
 };
+
+/* What holds between clients of a rule and a backend: its XBackend's word, the rule's, or that of a
+ * policy of the Service, in this order. up: NULL: the rule's. NULL: nothing. */
+static inline const struct sl_persistence *sl_persistence_of(const struct sl_rule *rule,
+							     const struct sl_upstream *up)
+{
+	if (!up || !up->persistence || (rule->persistence && !up->persistence_first))
+		return rule->persistence;
+	return up->persistence;
+}
 
 /* What one route adds to one route table. */
 struct sl_route {
@@ -118,6 +193,14 @@ struct sl_consumer_group {
 	const struct sl_route_table *table;
 };
 
+/* What would be in force for one group of clients if their shadow routes were enforced (annotation
+ * sluice.dev/shadow): the rules of both tables in one, by precedence. */
+struct sl_trial {
+	struct sl_str namespace;	     /* as of the routes: the clients', or the Service's */
+	const struct sl_route_table *shadow; /* a reference */
+	const struct sl_route_table *enforced; /* of the same kind; a reference; NULL: none */
+};
+
 /* One port of one routed or unrouted Service, found by its virtual address. */
 struct sl_frontend {
 	struct sl_part part;
@@ -126,10 +209,17 @@ struct sl_frontend {
 	struct sl_str namespace;
 	uint16_t port;
 	enum sl_app_protocol app_protocol;
-	bool routed;				   /* at least one group has a table */
+	enum sl_splice_policy splice; /* of the Service */
+	bool routed; /* at least one group has a table; else no client is governed */
+	/* The rule in force for all clients is followed by the kernel alone, a TCPRoute's that asks
+	 * for it; it asks and cannot have it: why not (else empty). Of TCP. */
+	bool by_kernel;
+	struct sl_str by_agent_why;
 	const struct sl_route_table *producer;	   /* NULL: none; a reference, as in consumers */
 	const struct sl_consumer_group *consumers; /* sorted by namespace (sl_str_cmp) */
 	uint32_t n_consumers;
+	const struct sl_trial *trials; /* mostly none */
+	uint32_t n_trials;
 	const struct sl_addr *vips; /* addresses and port: its keys in the snapshot */
 	uint32_t n_vips;
 };
@@ -138,7 +228,8 @@ struct sl_pod_ref {
 	struct sl_part part;
 	struct sl_arena arena;
 	struct sl_str namespace, name;
-	struct sl_str uid;	   /* may be empty */
+	struct sl_str uid; /* may be empty */
+	enum sl_splice_policy splice;
 	const struct sl_addr *ips; /* port 0 */
 	uint32_t n_ips;
 };
@@ -146,13 +237,15 @@ struct sl_pod_ref {
 struct sl_snapshot {
 	atomic_uint refs;
 	uint64_t generation;
-	struct sl_pmap frontends; /* struct sl_addr (address and port) -> struct sl_frontend */
-	struct sl_pmap upstreams; /* key -> struct sl_upstream */
+	struct sl_pmap frontends;     /* struct sl_addr (address and port) -> struct sl_frontend */
+	struct sl_pmap udp_frontends; /* likewise; for people, as the kernel serves them */
+	struct sl_pmap upstreams;     /* key -> struct sl_upstream */
 	/* 16 address bytes -> struct sl_pod_ref; Pods with a netns of their own that have not ended
 	 */
 	struct sl_pmap pods_by_ip;
 	struct sl_pmap pods_by_uid; /* uid -> struct sl_pod_ref */
 	uint32_t n_rules, n_wrr;
+	bool has_faults;     /* of rules or upstreams, perhaps */
 	struct sl_plan plan; /* what the BPF maps shall hold */
 };
 
@@ -187,6 +280,8 @@ static inline struct sl_upstream *sl_upstream_of(const struct sl_part *p)
  * allocates. */
 const struct sl_frontend *sl_snapshot_frontend(const struct sl_snapshot *s,
 					       const struct sl_addr *vip);
+const struct sl_frontend *sl_snapshot_udp_frontend(const struct sl_snapshot *s,
+						   const struct sl_addr *vip);
 const struct sl_upstream *sl_snapshot_upstream(const struct sl_snapshot *s, struct sl_str key);
 const struct sl_pod_ref *sl_snapshot_pod_by_ip(const struct sl_snapshot *s,
 					       const struct sl_addr *ip);
@@ -195,3 +290,6 @@ const struct sl_pod_ref *sl_snapshot_pod_by_uid(const struct sl_snapshot *s, str
  * namespace, else the producer group, else NULL (the client is not governed: pass through). */
 const struct sl_route_table *sl_frontend_table(const struct sl_frontend *f,
 					       struct sl_str client_namespace);
+/* The shadow routes that the requests of these clients are shown to; NULL: there are none. */
+const struct sl_trial *sl_frontend_trial(const struct sl_frontend *f,
+					 struct sl_str client_namespace);

@@ -148,7 +148,7 @@ static int load(struct sl_folder *f, bool force)
 	sl_info("configuration loaded path=\"%s\" files=%zu documents=%zu errors=%zu",
 		f->store.root, f->store.report.n_files, f->store.report.n_documents,
 		f->store.diags.n_errors);
-	f->fn(f->arg, f->store.model, &f->store.report);
+	sl_folder_tell(f);
 	return 0;
 }
 
@@ -321,6 +321,11 @@ int sl_folder_open(struct sl_loop *loop, const char *path, sl_config_fn fn, void
 	}
 	*ret = f;
 	return 0;
+}
+
+void sl_folder_tell(struct sl_folder *f)
+{
+	f->fn(f->arg, f->store.model, &f->store.report);
 }
 
 int sl_folder_reload(struct sl_folder *f)

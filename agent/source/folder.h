@@ -29,6 +29,8 @@ int sl_folder_open(struct sl_loop *loop, const char *path, sl_config_fn fn, void
 		   struct sl_folder **ret);
 /* Load again now, changed or not (SIGHUP). */
 int sl_folder_reload(struct sl_folder *f);
+/* Call fn once more with what is loaded: something else that counts has changed. */
+void sl_folder_tell(struct sl_folder *f);
 struct sl_folder *sl_folder_close(struct sl_folder *f);
 
 /* Once, without watching: for validation offline. *ret_model is the caller's. */

@@ -7,6 +7,9 @@
  * nothing is told at all. From then on changes are told as they come, those of a short moment
  * together.
  *
+ * ConfigMaps and Secrets are read one by one, those that objects name (sl_object.needs): what names
+ * them is told together with them, or after five seconds without.
+ *
  * An object that is invalid keeps its last valid version, as in a folder. A kind that cannot be
  * read (no permission, server away) keeps what it has; that is a problem in the report.
  * Thread: the loop's.
@@ -17,9 +20,9 @@
 struct sl_kube;
 
 struct sl_kube_opts {
-	const char *node; /* only this node's Pods; NULL: all */
-	/* Each route as the server has it, valid or not, when it comes, changes, or goes (object
-	 * NULL). NULL: not wanted. No request may be made or cancelled from here. */
+	const char *node; /* only this Node and its Pods; NULL: all Pods, no Node */
+	/* Each route and policy as the server has it, valid or not, when it comes, changes, or goes
+	 * (object NULL). NULL: not wanted. No request may be made or cancelled from here. */
 	void (*on_route)(void *arg, enum sl_kind kind, const struct sl_kube_collection *what,
 			 struct sl_str namespace, struct sl_str name, const json_t *object);
 	void *arg;
@@ -29,11 +32,11 @@ struct sl_kube_opts {
  * the loop. */
 int sl_kube_open(struct sl_loop *loop, const struct sl_kube_access *access,
 		 const struct sl_kube_opts *opts, sl_config_fn fn, void *arg, struct sl_kube **ret);
-/* Every kind was listed at least once: what was told is whole. */
-bool sl_kube_is_synced(const struct sl_kube *k);
 /* For requests of others, until the source is closed. */
 struct sl_kube_client *sl_kube_get_client(struct sl_kube *k);
 /* Tell the state again, list everything anew (SIGHUP). */
 void sl_kube_reload(struct sl_kube *k);
+/* Call fn once more, soon: something else that counts has changed. */
+void sl_kube_tell(struct sl_kube *k);
 /* Accepts NULL, returns NULL. */
 struct sl_kube *sl_kube_close(struct sl_kube *k);

@@ -5,12 +5,13 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
-#include <openssl/evp.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/log.h"
 #include "source/kube_text.h"
 #include "source/yaml.h"
@@ -155,22 +156,17 @@ static int take_path(struct reader *rd, json_t *from, const char *field, char **
 static int take_base64(struct reader *rd, json_t *from, const char *field, char **ret)
 {
 	_cleanup_(sl_freep) char *code = NULL, *text = NULL;
-	size_t len, pad = 0;
-	int n, r = take_string(rd, from, field, &code);
+	size_t len;
+	int r = take_string(rd, from, field, &code);
 
 	if (r || !code)
 		return r;
-	len = strlen(code);
-	while (pad < 2 && pad < len && code[len - 1 - pad] == '=')
-		pad++;
-	text = sl_malloc(len / 4 * 3 + 4);
+	text = sl_malloc(sl_base64_room(strlen(code)) + 1);
 	if (!text)
 		return -ENOMEM;
-	n = len > INT_MAX ? -1
-			  : EVP_DecodeBlock((unsigned char *)text, (unsigned char *)code, (int)len);
-	if (n < 0 || (size_t)n < pad)
+	if (sl_base64_decode(sl_str_from(code), text, &len))
 		return bad(rd, field, "is not base64");
-	text[(size_t)n - pad] = '\0';
+	text[len] = '\0';
 	*ret = sl_take(text);
 	return 0;
 }

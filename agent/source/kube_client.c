@@ -33,6 +33,7 @@ struct sl_kube_client {
 	CURLM *multi;
 	struct sl_timer timer;
 	struct sl_task finish; /* looks for requests that ended */
+	bool starved;	       /* a socket is not watched: there was no memory */
 	struct sl_list socks;
 	struct sl_list requests;
 };
@@ -97,11 +98,34 @@ static void forget_sock(struct kube_sock *s)
 	free(s);
 }
 
+static int watch_new(struct sl_kube_client *c, curl_socket_t fd, uint32_t events)
+{
+	struct kube_sock *s = sl_new(struct kube_sock);
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->client = c;
+	s->watch = SL_WATCH_INIT;
+	r = sl_watch_add(c->loop, &s->watch, fd, events, on_socket_event);
+	if (r) {
+		free(s);
+		return r;
+	}
+	sl_list_append(&c->socks, &s->node);
+	(void)curl_multi_assign(c->multi, fd,
+				s); /* fails only for a socket that it does not know */
+	return 0;
+}
+
+/* Told of an error, libcurl (7.88) never watches and never times anything again. So it is not: all
+ * requests end instead, and their sockets come anew with the next ones. */
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_socket)
 {
 	struct sl_kube_client *c = arg;
 	struct kube_sock *s = of_socket;
 	uint32_t events = 0;
+	int r;
 
 	if (what == CURL_POLL_REMOVE) {
 		if (s)
@@ -112,20 +136,11 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *o
 		events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
 		events |= EPOLLOUT;
-	if (s)
-		return sl_watch_modify(&s->watch, events) ? -1 : 0;
-	s = sl_new(struct kube_sock);
-	if (!s)
-		return -1;
-	s->client = c;
-	s->watch = SL_WATCH_INIT;
-	if (sl_watch_add(c->loop, &s->watch, fd, events, on_socket_event)) {
-		free(s);
-		return -1;
+	r = s ? sl_watch_modify(&s->watch, events) : watch_new(c, fd, events);
+	if (r) {
+		c->starved = true;
+		sl_task_queue(c->loop, &c->finish);
 	}
-	sl_list_append(&c->socks, &s->node);
-	(void)curl_multi_assign(c->multi, fd,
-				s); /* fails only for a socket that it does not know */
 	return 0;
 }
 
@@ -237,6 +252,21 @@ static void finish(struct sl_kube_request *rq, CURLcode code)
 	free_request(rq);
 }
 
+/* What on_done asks for is new, and may do better. */
+static void finish_all(struct sl_kube_client *c)
+{
+	struct sl_list all;
+
+	sl_list_init(&all);
+	sl_list_foreach_safe (it, &c->requests) {
+		sl_list_remove(it);
+		sl_list_append(&all, it);
+	}
+	while (!sl_list_empty(&all))
+		finish(sl_container_of(all.next, struct sl_kube_request, node),
+		       CURLE_OUT_OF_MEMORY);
+}
+
 static void finish_some(struct sl_task *t)
 {
 	struct sl_kube_client *c = sl_container_of(t, struct sl_kube_client, finish);
@@ -250,6 +280,10 @@ static void finish_some(struct sl_task *t)
 			continue;
 		(void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &rq);
 		finish(rq, msg->data.result);
+	}
+	if (c->starved) {
+		c->starved = false;
+		finish_all(c);
 	}
 }
 

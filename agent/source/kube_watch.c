@@ -181,6 +181,8 @@ static void absent(struct sl_kube_watch *w)
 	list_anew(w);
 	if (!w->absent_since_ns)
 		w->absent_since_ns = now;
+	if (w->sink.on_missing)
+		w->sink.on_missing(w->sink.arg);
 	if (!w->present || now - w->absent_since_ns >= ABSENT_AFTER_NS) {
 		w->present = false;
 		w->sink.on_absent(w->sink.arg);
@@ -269,13 +271,16 @@ static char *path_of(struct sl_kube_watch *w)
 	const char *prefix = strchr(c->api_version, '/') ? "/apis/" : "/api/";
 	const char *and = c->selector ? "&" : "", *selector = c->selector ? c->selector : "";
 
+	const char *in = c->namespace ? "/namespaces/" : "";
+	const char *namespace = c->namespace ? c->namespace : "";
+
 	if (!w->listing)
-		return sl_asprintf("%s%s/%s?watch=1&allowWatchBookmarks=true&resourceVersion=%s"
-				   "&timeoutSeconds=%d%s%s",
-				   prefix, c->api_version, c->plural, w->version, WATCH_S, and,
-				   selector);
-	return sl_asprintf("%s%s/%s?limit=%d%s%s%s%s", prefix, c->api_version, c->plural,
-			   PAGE_OBJECTS, w->next_page ? "&continue=" : "",
+		return sl_asprintf("%s%s%s%s/%s?watch=1&allowWatchBookmarks=true"
+				   "&resourceVersion=%s&timeoutSeconds=%d%s%s",
+				   prefix, c->api_version, in, namespace, c->plural, w->version,
+				   WATCH_S, and, selector);
+	return sl_asprintf("%s%s%s%s/%s?limit=%d%s%s%s%s", prefix, c->api_version, in, namespace,
+			   c->plural, PAGE_OBJECTS, w->next_page ? "&continue=" : "",
 			   w->next_page ? w->next_page : "", and, selector);
 }
 

@@ -30,6 +30,9 @@ struct sl_kube_sink {
 	void (*on_gone)(void *arg, json_t *object);
 	/* The list is complete: whatever it did not name is gone. */
 	void (*on_listed)(void *arg);
+	/* The server does not have the collection at the moment (404), each time that it is asked.
+	 * NULL: not wanted. */
+	void (*on_missing)(void *arg);
 	/* The server does not have the collection, and has said so for a while if it once did. */
 	void (*on_absent)(void *arg);
 	/* State for people: NULL when all is well (again), else what is wrong. Only when it
@@ -38,10 +41,12 @@ struct sl_kube_sink {
 };
 
 struct sl_kube_collection {
-	const char *api_version; /* "gateway.networking.k8s.io/v1" */
-	const char *kind;	 /* of its objects */
+	/* "gateway.networking.k8s.io/v1"; another one counts from sl_kube_watch_again() on. */
+	const char *api_version;
+	const char *kind; /* of its objects */
 	const char *plural;
-	const char *selector; /* further query, such as "fieldSelector=..."; NULL: none */
+	const char *namespace; /* NULL: all, or none */
+	const char *selector;  /* further query, such as "fieldSelector=..."; NULL: none */
 };
 
 /* What is in the structs is borrowed until the end. Starts at once. Returns 0 or -ENOMEM. */

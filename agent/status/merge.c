@@ -29,7 +29,8 @@ static bool is_ours(const json_t *entry)
 /* The types that the compiler sets: the others in an entry of ours are somebody's addition. */
 static bool is_our_type(const json_t *condition)
 {
-	static const char *const types[] = {"Accepted", "ResolvedRefs", "PartiallyInvalid"};
+	static const char *const types[] = {"Accepted", "ResolvedRefs", "PartiallyInvalid",
+					    "sluice.dev/Shadow", "sluice.dev/Kernel"};
 	const char *type = json_string_value(json_object_get(condition, "type"));
 
 	for (size_t i = 0; type && i < sizeof(types) / sizeof(*types); i++) {
@@ -158,7 +159,7 @@ static int merge_live(const json_t *live, const json_t *desired, json_t *to)
 	return 0;
 }
 
-int sl_status_merge(const json_t *live, const json_t *desired, json_t **ret)
+int sl_status_merge(const json_t *live, const json_t *desired, size_t max, json_t **ret)
 {
 	_cleanup_(unrefp) json_t *merged = json_array();
 	json_t *it;
@@ -168,7 +169,7 @@ int sl_status_merge(const json_t *live, const json_t *desired, json_t **ret)
 	if (r)
 		return r;
 	json_array_foreach (desired, i, it) {
-		if (!find_parent(merged, it) && json_array_size(merged) < SL_STATUS_PARENTS_MAX &&
+		if (!find_parent(merged, it) && json_array_size(merged) < max &&
 		    add_entry(merged, NULL, it))
 			return -ENOMEM;
 	}
@@ -176,4 +177,36 @@ int sl_status_merge(const json_t *live, const json_t *desired, json_t **ret)
 		return SL_MERGE_SAME;
 	*ret = sl_take(merged);
 	return 0;
+}
+
+static json_t *rename_refs(const json_t *entries, const char *from, const char *to)
+{
+	json_t *out = json_array(), *it;
+	size_t i;
+
+	json_array_foreach (entries, i, it) {
+		json_t *entry = json_copy(it), *ref = json_object_get(entry, from);
+
+		if (!entry ||
+		    (ref && (json_object_set(entry, to, ref) || json_object_del(entry, from)))) {
+			json_decref(entry);
+			json_decref(out);
+			return NULL;
+		}
+		if (json_array_append_new(out, entry)) {
+			json_decref(out);
+			return NULL;
+		}
+	}
+	return out;
+}
+
+json_t *sl_status_from_ancestors(const json_t *ancestors)
+{
+	return rename_refs(ancestors, "ancestorRef", "parentRef");
+}
+
+json_t *sl_status_to_ancestors(const json_t *parents)
+{
+	return rename_refs(parents, "parentRef", "ancestorRef");
 }

@@ -23,17 +23,23 @@ struct route {
 	struct sl_kube_request *request;
 	const char *api_version, *plural;
 	char *namespace, *name;
-	char *version;	   /* resourceVersion of what parents were read from */
-	json_t *parents;   /* as the server has them; NULL: none */
-	bool again;	   /* became due while the request was under way */
-	struct sl_str key; /* in text */
-	char text[];	   /* "HTTPRoute/namespace/name" */
+	bool has_ancestors; /* in place of parents */
+	size_t max;	    /* how many of either */
+	const char *kind;
+	char *uid;
+	json_t *before, *after; /* parents, of the write that is under way */
+	char *version;		/* resourceVersion of what parents were read from */
+	json_t *parents;	/* as the server has them; NULL: none */
+	bool again;		/* became due while the request was under way */
+	struct sl_str key;	/* in text */
+	char text[];		/* "HTTPRoute/namespace/name" */
 };
 
 struct sl_status_writer {
 	struct sl_loop *loop;
 	struct sl_kube_client *client;
 	struct sl_status *status;
+	struct sl_events *events;
 	struct sl_map routes; /* by key */
 	struct sl_list due;
 	struct sl_list gone; /* to be freed: what is seen is seen from within libcurl, which a
@@ -85,7 +91,10 @@ static void free_route(struct route *rt)
 	free(rt->namespace);
 	free(rt->name);
 	free(rt->version);
+	free(rt->uid);
 	json_decref(rt->parents);
+	json_decref(rt->before);
+	json_decref(rt->after);
 	free(rt);
 }
 
@@ -107,15 +116,27 @@ static void pause_after(struct route *rt, const struct sl_kube_result *result)
 	sl_timer_arm(w->loop, &rt->pause, now + rt->pause_ns);
 }
 
+static struct sl_event_object about_of(const struct route *rt)
+{
+	return (struct sl_event_object){.api_version = rt->api_version,
+					.kind = rt->kind,
+					.namespace = rt->namespace,
+					.name = rt->name,
+					.uid = rt->uid ? rt->uid : ""};
+}
+
 static void on_written(void *arg, const struct sl_kube_result *result)
 {
 	struct route *rt = arg;
 	struct sl_status_writer *w = rt->writer;
+	const struct sl_event_object about = about_of(rt);
 	bool again = rt->again;
 
 	rt->request = NULL;
 	rt->again = false;
 	w->n_in_flight--;
+	if (!result->error && result->status == 200)
+		sl_events_status(w->events, &about, rt->before, rt->after);
 	sl_task_queue(w->loop, &w->run);
 	if (!result->error && (result->status == 200 || result->status == 404)) {
 		/* The watch brings, or brought, what is there now. */
@@ -132,8 +153,9 @@ static void on_written(void *arg, const struct sl_kube_result *result)
 
 static char *patch_of(const struct route *rt, json_t *parents)
 {
-	json_t *patch = json_pack("{s:{s:s}, s:{s:O}}", "metadata", "resourceVersion", rt->version,
-				  "status", "parents", parents);
+	json_t *list = rt->has_ancestors ? sl_status_to_ancestors(parents) : json_incref(parents);
+	json_t *patch = json_pack("{s:{s:s}, s:{s:o}}", "metadata", "resourceVersion", rt->version,
+				  "status", rt->has_ancestors ? "ancestors" : "parents", list);
 	char *text = patch ? json_dumps(patch, JSON_COMPACT) : NULL;
 
 	json_decref(patch);
@@ -158,9 +180,14 @@ static int write_parents(struct route *rt, json_t *parents)
 	};
 	int r = path && body ? sl_kube_call(w->client, &call, &rt->request) : -ENOMEM;
 
-	if (!r)
-		w->n_in_flight++;
-	return r;
+	if (r)
+		return r;
+	w->n_in_flight++;
+	json_decref(rt->before);
+	json_decref(rt->after);
+	rt->before = json_incref(rt->parents);
+	rt->after = json_incref(parents);
+	return 0;
 }
 
 static void settle(struct route *rt)
@@ -171,7 +198,7 @@ static void settle(struct route *rt)
 
 	if (!desired || !rt->version)
 		return; /* not compiled yet: not ours to say anything */
-	r = sl_status_merge(rt->parents, desired, &merged);
+	r = sl_status_merge(rt->parents, desired, rt->max, &merged);
 	if (!r)
 		r = write_parents(rt, merged);
 	json_decref(merged);
@@ -210,6 +237,13 @@ static char *dup_str(struct sl_str s)
 	return sl_asprintf("%.*s", SL_STR_ARG(s));
 }
 
+static size_t max_entries(enum sl_kind kind)
+{
+	if (sl_kind_is_route(kind))
+		return SL_STATUS_PARENTS_MAX;
+	return kind == SL_KIND_XBACKEND ? SL_STATUS_BACKEND_ANCESTORS_MAX : SL_STATUS_ANCESTORS_MAX;
+}
+
 static struct route *new_route(struct sl_status_writer *w, enum sl_kind kind,
 			       struct sl_str namespace, struct sl_str name)
 {
@@ -225,6 +259,9 @@ static struct route *new_route(struct sl_status_writer *w, enum sl_kind kind,
 	(void)snprintf(rt->text, size, "%s/%.*s/%.*s", kind_name, SL_STR_ARG(namespace),
 		       SL_STR_ARG(name));
 	rt->key = sl_str_from(rt->text);
+	rt->has_ancestors = !sl_kind_is_route(kind);
+	rt->max = max_entries(kind);
+	rt->kind = kind_name;
 	rt->namespace = dup_str(namespace);
 	rt->name = dup_str(name);
 	if (!rt->namespace || !rt->name || sl_map_put(&w->routes, rt->key, rt, NULL)) {
@@ -243,6 +280,17 @@ static void forget(struct route *rt)
 	sl_task_queue(rt->writer->loop, &rt->writer->run);
 }
 
+/* As they are in the object, in the form that ours have. NULL: none, or out of memory. */
+static json_t *parents_of(const struct route *rt, const json_t *object)
+{
+	const json_t *status = json_object_get(object, "status");
+	json_t *ancestors = json_object_get(status, "ancestors");
+
+	if (!rt->has_ancestors)
+		return json_incref(json_object_get(status, "parents"));
+	return ancestors ? sl_status_from_ancestors(ancestors) : NULL;
+}
+
 static struct route *find(struct sl_status_writer *w, enum sl_kind kind, struct sl_str namespace,
 			  struct sl_str name)
 {
@@ -258,6 +306,7 @@ void sl_status_writer_seen(struct sl_status_writer *w, enum sl_kind kind, const 
 {
 	json_t *meta = json_object_get(object, "metadata");
 	const char *version = json_string_value(json_object_get(meta, "resourceVersion"));
+	const char *uid = json_string_value(json_object_get(meta, "uid"));
 	struct route *rt = find(w, kind, namespace, name);
 	char *copy;
 
@@ -277,8 +326,12 @@ void sl_status_writer_seen(struct sl_status_writer *w, enum sl_kind kind, const 
 	rt->plural = plural;
 	free(rt->version);
 	rt->version = copy;
+	if (!rt->uid || !uid || strcmp(rt->uid, uid) != 0) {
+		free(rt->uid);
+		rt->uid = uid ? sl_strdup(uid) : NULL; /* an Event would lack it, no more */
+	}
 	json_decref(rt->parents);
-	rt->parents = json_incref(json_object_get(json_object_get(object, "status"), "parents"));
+	rt->parents = parents_of(rt, object);
 	sl_timer_cancel(&rt->pause);
 	make_due(rt);
 }
@@ -289,6 +342,15 @@ void sl_status_writer_check(struct sl_status_writer *w, struct sl_str key)
 
 	if (rt)
 		make_due(rt);
+}
+
+void sl_status_writer_invalid(struct sl_status_writer *w, struct sl_str key, const char *why)
+{
+	const struct route *rt = sl_map_get(&w->routes, key);
+	const struct sl_event_object about = rt ? about_of(rt) : (struct sl_event_object){0};
+
+	if (rt)
+		sl_events_invalid(w->events, &about, why);
 }
 
 void sl_status_writer_lead(struct sl_status_writer *w, bool leads)
@@ -320,7 +382,8 @@ size_t sl_status_writer_pending(const struct sl_status_writer *w)
 /* ---- life ---- */
 
 int sl_status_writer_new(struct sl_loop *loop, struct sl_kube_client *client,
-			 struct sl_status *status, struct sl_status_writer **ret)
+			 struct sl_status *status, struct sl_events *events,
+			 struct sl_status_writer **ret)
 {
 	struct sl_status_writer *w = sl_new(struct sl_status_writer);
 
@@ -329,6 +392,7 @@ int sl_status_writer_new(struct sl_loop *loop, struct sl_kube_client *client,
 	w->loop = loop;
 	w->client = client;
 	w->status = status;
+	w->events = events;
 	w->run = SL_TASK_INIT(run);
 	sl_list_init(&w->due);
 	sl_list_init(&w->gone);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A slot holds the idle connections of one (source, endpoint), newest first; a second list threads
- * all connections in the order in which they became idle. As the idle timeout is the same for all,
- * the end of that list expires first and one timer is enough. A slot that runs empty stays for one
- * idle timeout, since its next connection usually follows within milliseconds.
+ * A slot holds the idle connections of one (source, endpoint, TLS), newest first; a second list
+ * threads all connections in the order in which they became idle. As the idle timeout is the same
+ * for all, the end of that list expires first and one timer is enough. A slot that runs empty stays
+ * for one idle timeout, since its next connection usually follows within milliseconds. Shared
+ * connections hang in the same slots and in a list of their own; they are not idle, and their owner
+ * ends them.
  */
 #include "upstream/upstream.h"
 
@@ -14,21 +16,23 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-enum { DEFAULT_IDLE_PER_KEY = 64, DEFAULT_IDLE = 4096 };
+enum { DEFAULT_IDLE_PER_KEY = 1024, DEFAULT_IDLE = 4096 };
 #define DEFAULT_IDLE_TIMEOUT_NS (60 * SL_NS_PER_S)
 
 struct key {
 	uint64_t source;
+	uint64_t tls;
 	struct sl_addr endpoint;
 	uint8_t pad[6]; /* zero: keys are compared as bytes */
 };
-_Static_assert(sizeof(struct key) == 32, "pool key has no hidden padding");
+_Static_assert(sizeof(struct key) == 40, "pool key has no hidden padding");
 
 struct slot {
 	struct key key;
-	struct sl_list idle; /* sl_pooled.by_key, newest first */
+	struct sl_list idle;   /* sl_pooled.by_key, newest first */
+	struct sl_list shared; /* sl_shared.by_key, oldest first */
 	uint32_t n_idle;
-	struct sl_list in_empty; /* pool.empty, while n_idle == 0 */
+	struct sl_list in_empty; /* pool.empty, while there are none of either kind */
 	uint64_t since_ns;	 /* empty since */
 	struct sl_pool *pool;
 };
@@ -36,17 +40,13 @@ struct slot {
 struct sl_pool {
 	struct sl_loop *loop;
 	struct sl_pool_opts opts;
-	struct sl_map slots;  /* slot.key -> struct slot */
-	struct sl_list idle;  /* sl_pooled.by_age, newest first */
-	struct sl_list empty; /* slot.in_empty, newest first */
+	struct sl_map slots;   /* slot.key -> struct slot */
+	struct sl_list idle;   /* sl_pooled.by_age, newest first */
+	struct sl_list shared; /* sl_shared.by_age, oldest first */
+	struct sl_list empty;  /* slot.in_empty, newest first */
 	size_t n_idle, n_empty;
 	struct sl_timer timer;
 };
-
-static struct sl_pooled *newest_of(const struct slot *s)
-{
-	return sl_container_of(s->idle.next, struct sl_pooled, by_key);
-}
 
 static struct sl_pooled *oldest_of(const struct slot *s)
 {
@@ -88,9 +88,27 @@ static void free_slot(struct slot *s)
 	free(s);
 }
 
+static bool is_empty(const struct slot *s)
+{
+	return !s->n_idle && sl_list_empty(&s->shared);
+}
+
+/* Something is about to go in. */
+static void unpark_slot(struct slot *s)
+{
+	if (!is_empty(s))
+		return;
+	sl_list_remove(&s->in_empty);
+	s->pool->n_empty--;
+}
+
+/* Something has gone out. */
 static void park_slot(struct slot *s)
 {
 	struct sl_pool *p = s->pool;
+
+	if (!is_empty(s))
+		return;
 
 	if (p->n_empty >= p->opts.max_idle)
 		free_slot(oldest_empty(p));
@@ -101,7 +119,7 @@ static void park_slot(struct slot *s)
 }
 
 /* Out of the pool's lists; its owner's again. */
-static void release(struct sl_pooled *c)
+void sl_pool_release(struct sl_pooled *c)
 {
 	struct slot *s = c->key;
 
@@ -109,14 +127,20 @@ static void release(struct sl_pooled *c)
 	sl_list_remove(&c->by_age);
 	c->key = NULL;
 	s->pool->n_idle--;
-	if (--s->n_idle == 0)
-		park_slot(s);
+	s->n_idle--;
+	park_slot(s);
 }
 
 static void drop(struct sl_pooled *c)
 {
-	release(c);
+	sl_pool_release(c);
 	c->destroy(c);
+}
+
+static void retire(struct sl_shared *c)
+{
+	sl_pool_unshare(c);
+	c->retire(c);
 }
 
 /* A server has nothing to say on an idle connection: whatever it was, it cannot be used again. */
@@ -155,6 +179,7 @@ int sl_pool_new(struct sl_loop *loop, const struct sl_pool_opts *opts, struct sl
 		p->opts.idle_timeout_ns = DEFAULT_IDLE_TIMEOUT_NS;
 	p->timer = SL_TIMER_INIT(expire);
 	sl_list_init(&p->idle);
+	sl_list_init(&p->shared);
 	sl_list_init(&p->empty);
 	*ret = p;
 	return 0;
@@ -166,6 +191,8 @@ struct sl_pool *sl_pool_free(struct sl_pool *p)
 		return NULL;
 	while (p->n_idle)
 		drop(oldest(p));
+	while (!sl_list_empty(&p->shared))
+		retire(sl_container_of(p->shared.next, struct sl_shared, by_age));
 	while (p->n_empty)
 		free_slot(oldest_empty(p));
 	sl_timer_cancel(&p->timer);
@@ -204,22 +231,31 @@ static struct sl_pooled *newest_looked_at(const struct slot *s)
 	return NULL;
 }
 
-struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint,
-			       bool again)
+static struct sl_pooled *newest_fit(const struct slot *s, sl_pooled_fits_fn fits)
 {
-	struct key key = {.source = source, .endpoint = *endpoint};
+	sl_list_foreach_safe (it, &s->idle) {
+		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_key);
+
+		if (fits && !fits(c))
+			continue;
+		if (untouched(c))
+			return c;
+		drop(c); /* the slot stays */
+	}
+	return NULL;
+}
+
+struct sl_pooled *sl_pool_take(struct sl_pool *p, uint64_t source, const struct sl_addr *endpoint,
+			       uint64_t tls, bool again, sl_pooled_fits_fn fits)
+{
+	struct key key = {.source = source, .tls = tls, .endpoint = *endpoint};
 	struct slot *s = sl_map_get(&p->slots, SL_KEY(&key));
 	struct sl_pooled *c = s && again ? newest_looked_at(s) : NULL;
 
-	while (!c && s && s->n_idle) {
-		c = newest_of(s);
-		if (!untouched(c)) {
-			drop(c);
-			c = NULL;
-		}
-	}
+	if (!c && s)
+		c = newest_fit(s, fits);
 	if (c)
-		release(c);
+		sl_pool_release(c);
 	return c;
 }
 
@@ -235,6 +271,7 @@ static struct slot *find_slot(struct sl_pool *p, const struct key *key)
 	s->key = *key;
 	s->pool = p;
 	sl_list_init(&s->idle);
+	sl_list_init(&s->shared);
 	if (sl_map_put(&p->slots, SL_KEY(&s->key), s, NULL)) {
 		free(s);
 		return NULL;
@@ -245,17 +282,15 @@ static struct slot *find_slot(struct sl_pool *p, const struct key *key)
 
 void sl_pool_give(struct sl_pool *p, struct sl_pooled *c)
 {
-	struct key key = {.source = c->source, .endpoint = c->endpoint};
+	struct key key = {.source = c->source, .tls = c->tls, .endpoint = c->endpoint};
 	struct slot *s = find_slot(p, &key);
 
 	if (!s) {
 		c->destroy(c);
 		return;
 	}
-	if (s->n_idle++ == 0) {
-		sl_list_remove(&s->in_empty);
-		p->n_empty--;
-	}
+	unpark_slot(s);
+	s->n_idle++;
 	c->watch.fn = on_event;
 	c->key = s;
 	c->idle_since_ns = sl_loop_now(p->loop);
@@ -277,12 +312,61 @@ struct sl_pooled *sl_pool_take_oldest(struct sl_pool *p)
 	if (!p->n_idle)
 		return NULL;
 	c = oldest(p);
-	release(c);
+	sl_pool_release(c);
 	return c;
+}
+
+int sl_pool_share(struct sl_pool *p, struct sl_shared *c)
+{
+	struct key key = {.source = c->source, .tls = c->tls, .endpoint = c->endpoint};
+	struct slot *s = find_slot(p, &key);
+
+	if (!s)
+		return -ENOMEM;
+	unpark_slot(s);
+	c->key = s;
+	sl_list_append(&s->shared, &c->by_key);
+	sl_list_append(&p->shared, &c->by_age);
+	return 0;
+}
+
+void sl_pool_unshare(struct sl_shared *c)
+{
+	struct slot *s = c->key;
+
+	if (!s)
+		return;
+	sl_list_remove(&c->by_key);
+	sl_list_remove(&c->by_age);
+	c->key = NULL;
+	park_slot(s);
+}
+
+struct sl_shared *sl_pool_find_shared(struct sl_pool *p, uint64_t source,
+				      const struct sl_addr *endpoint, uint64_t tls)
+{
+	struct key key = {.source = source, .tls = tls, .endpoint = *endpoint};
+	struct slot *s = sl_map_get(&p->slots, SL_KEY(&key));
+
+	if (!s)
+		return NULL;
+	sl_list_foreach (it, &s->shared) {
+		struct sl_shared *c = sl_container_of(it, struct sl_shared, by_key);
+
+		if (c->has_room(c))
+			return c;
+	}
+	return NULL;
 }
 
 void sl_pool_drop_source(struct sl_pool *p, uint64_t source)
 {
+	sl_list_foreach_safe (it, &p->shared) {
+		struct sl_shared *c = sl_container_of(it, struct sl_shared, by_age);
+
+		if (c->source == source)
+			retire(c);
+	}
 	sl_list_foreach_safe (it, &p->idle) {
 		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
 
@@ -295,6 +379,19 @@ void sl_pool_drop_source(struct sl_pool *p, uint64_t source)
 		if (s->key.source == source)
 			free_slot(s);
 	}
+}
+
+bool sl_pool_drop_idle(struct sl_pool *p, const struct sl_addr *endpoint)
+{
+	for (struct sl_list *it = p->idle.prev; it != &p->idle; it = it->prev) {
+		struct sl_pooled *c = sl_container_of(it, struct sl_pooled, by_age);
+
+		if (sl_addr_eq(&c->endpoint, endpoint)) {
+			drop(c);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Endpoints by address, borrowed from the snapshot before. */
@@ -311,6 +408,9 @@ static int collect_gone(void *arg, struct sl_str key, const struct sl_part *befo
 		e = (struct sl_endpoint *)&was->endpoints[i];
 		r = sl_map_put(&lost, SL_KEY(&e->addr), e, NULL);
 	}
+	/* Connections of another TLS are of no use any more, whatever else goes with them. */
+	if (was && is && was->tls != is->tls)
+		is = NULL;
 	for (uint32_t i = 0; is && i < is->n_endpoints; i++)
 		(void)sl_map_del(&lost, SL_KEY(&is->endpoints[i].addr)); /* may be absent */
 	while (!r && (e = sl_map_next(&lost, &pos, NULL)))
@@ -337,6 +437,12 @@ void sl_pool_prune(struct sl_pool *p, const struct sl_snapshot *before,
 
 		if (all || sl_map_get(&gone, SL_KEY(&c->endpoint)))
 			drop(c);
+	}
+	sl_list_foreach_safe (it, &p->shared) {
+		struct sl_shared *c = sl_container_of(it, struct sl_shared, by_age);
+
+		if (all || sl_map_get(&gone, SL_KEY(&c->endpoint)))
+			retire(c);
 	}
 }
 

@@ -22,3 +22,8 @@ uint64_t sl_random_next(uint64_t *state)
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
 	return z ^ (z >> 31);
 }
+
+bool sl_random_chance(uint64_t *state, uint32_t numerator, uint32_t denominator)
+{
+	return numerator == denominator || sl_random_next(state) % denominator < numerator;
+}

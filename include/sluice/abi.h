@@ -14,7 +14,7 @@
 #include <linux/types.h>
 
 #ifndef SL_ABI_VERSION /* tests build an agent of another one */
-#define SL_ABI_VERSION 3
+#define SL_ABI_VERSION 5
 #endif
 
 #define SL_PIN_DIR "/sys/fs/bpf/sluice" /* default; maps by their name, links as link_<program> */
@@ -32,8 +32,8 @@
 #define SL_ADDR_BYTES(name) __u8 name[16] __attribute__((aligned(4)))
 
 /*
- * Why a connect(2) to a routed Service went the way it went: X(enumerator, name, text for people).
- * Append only: the order is that of the counters in struct sl_stat.
+ * Why a connect(2) to a routed Service, or a datagram, went the way it went: X(enumerator, name,
+ * text for people). Append only: the order is that of the counters in struct sl_stat.
  */
 #define SL_REASONS(X)                                                            \
 	/* what became of it */                                                  \
@@ -57,7 +57,12 @@
 	/* bookkeeping */                                                        \
 	X(EVENT_LOST, event_lost, "ring buffer full")                            \
 	X(FLOW_LOST, flow_lost, "destination not handed over in the kernel")     \
-	X(FLOW_STALE, flow_stale, "left-over flow removed")
+	X(FLOW_STALE, flow_stale, "left-over flow removed")                      \
+	/* what the kernel spreads by itself: each new flow, each refusal */     \
+	X(SPLIT, split, "UDP flow sent to an endpoint of a UDPRoute's backend")  \
+	X(SPLIT_NONE, split_none, "UDP refused: the backend has no endpoint")    \
+	X(SPLIT_TCP, split_tcp, "sent to an endpoint of a TCPRoute's backend")   \
+	X(SPLIT_TCP_NONE, split_tcp_none, "refused: a TCPRoute's backend has no endpoint")
 
 #define SL_REASON_ENUMERATOR(upper, name, text) SL_REASON_##upper,
 enum sl_reason { SL_REASONS(SL_REASON_ENUMERATOR) SL_REASON_MAX };
@@ -119,6 +124,61 @@ struct sl_ep_val {
 	__u16 pad;
 };
 
+/*
+ * Map sl_split (hash): virtual address -> shares that the kernel itself deals out. Each version has
+ * endpoints of its own, under an id of its own; those of the version before go when it is in place.
+ */
+struct sl_split_key {
+	SL_ADDR_BYTES(addr);
+	__u16 port;	/* host order */
+	__u16 protocol; /* IPPROTO_UDP; IPPROTO_TCP, also of MPTCP: instead of the agent */
+};
+
+#define SL_SPLIT_SHARES 16
+
+struct sl_split_share {
+	__u32 upto;	   /* weights up to this one, and its own */
+	__u32 first;	   /* its first endpoint's index */
+	__u32 n_endpoints; /* 0: what falls to it is refused */
+	__u32 pad;
+	__u64 flows; /* that fell to it in this version, refused ones too; the hooks add */
+};
+
+struct sl_split_val {
+	__u32 id;	/* into sl_split_ep and sl_member; never 0 */
+	__u32 n_shares; /* 0: all is refused */
+	struct sl_split_share shares[SL_SPLIT_SHARES];
+	char name[SL_SVC_NAME]; /* as in struct sl_svc_val */
+};
+
+/* Map sl_split_ep (hash, struct sl_ep_key -> struct sl_ep_val): endpoints by index. */
+
+/* Map sl_member (hash): those of UDP by address, whether a flow may stay. Value __u32, 1. */
+struct sl_member_key {
+	__u32 id;
+	SL_ADDR_BYTES(addr);
+	__u16 port; /* host order */
+	__u16 pad;
+};
+
+/* Map sl_udp (sk_storage): where an unconnected socket's datagrams go. Connected ones have an
+ * sl_orig. The hooks run with the socket locked. */
+#define SL_UDP_FLOWS 8
+
+struct sl_udp_flow {
+	SL_ADDR_BYTES(addr); /* the Service's */
+	SL_ADDR_BYTES(via);  /* the endpoint's */
+	__u16 port;	     /* host order, as via_port */
+	__u16 via_port;
+	__u32 used; /* what clock was when it was last sent to; 0: free */
+};
+
+struct sl_udp {
+	__u32 clock; /* sends to Services */
+	__u32 slot;  /* of the call at hand */
+	struct sl_udp_flow flows[SL_UDP_FLOWS];
+};
+
 /* Map sl_netns (hash, key __u64 netns cookie): where the agent listens in a network namespace. */
 struct sl_netns_val {
 	__u16 port4; /* host order; on 127.0.0.1 and the n_addr4 - 1 addresses behind it; 0: none */
@@ -143,7 +203,7 @@ struct sl_orig {
 	__u16 port;	     /* host order, as via_port */
 	__u16 via_port;
 	__u8 steered;	     /* 1: to the agent */
-	__u8 direct;	     /* 1: to an endpoint, by the failure policy */
+	__u8 direct;	     /* 1: to an endpoint, by the failure policy or a split */
 	__u8 accepted;	     /* 1: this is the agent's accepted socket */
 	__u8 bound_loopback; /* 1: the application bound it to loopback itself */
 	__u64 cgroup_id;     /* of the task that called connect(2) */
@@ -334,6 +394,10 @@ _Static_assert(sizeof(struct sl_svc_key) == 20, "abi: sl_svc_key");
 _Static_assert(sizeof(struct sl_svc_val) == 80, "abi: sl_svc_val");
 _Static_assert(sizeof(struct sl_ep_key) == 8, "abi: sl_ep_key");
 _Static_assert(sizeof(struct sl_ep_val) == 20, "abi: sl_ep_val");
+_Static_assert(sizeof(struct sl_split_key) == 20, "abi: sl_split_key");
+_Static_assert(sizeof(struct sl_split_val) == 456, "abi: sl_split_val");
+_Static_assert(sizeof(struct sl_member_key) == 24, "abi: sl_member_key");
+_Static_assert(sizeof(struct sl_udp) == 328, "abi: sl_udp");
 _Static_assert(sizeof(struct sl_netns_val) == 40, "abi: sl_netns_val");
 _Static_assert(sizeof(struct sl_addr_key) == 24, "abi: sl_addr_key");
 _Static_assert(sizeof(struct sl_orig) == 72, "abi: sl_orig");

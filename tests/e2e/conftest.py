@@ -13,6 +13,17 @@ from harness.fabric import Fabric  # noqa: E402
 from harness.world import World  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "interop: with a client that is built for minutes; SLUICE_INTEROP=1 asks for it")
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("SLUICE_INTEROP") == "1":
+        return
+    config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("interop")])
+    items[:] = [i for i in items if not i.get_closest_marker("interop")]
+
+
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Endpoints that refuse, vanish or close at the wrong moment: what is retried, and what is not."""
+import time
+
 import pytest
 
 from harness import manifests as m, rawhttp
-from harness.wait import wait_for
+from harness.wait import scaled, wait_for
 
 DEAD = 7999  # nobody listens there
 
@@ -161,3 +163,63 @@ def test_an_endpoint_that_turns_ready_gets_requests(world):
     assert set(world.pods_of(6)) == {"a"}
     world.write("grow.yaml", [objects[0], m.endpoint_slice("grow", [world.a, world.b])])
     wait_for(lambda: set(world.pods_of(6)) == {"a", "b"}, what="pod b to get requests")
+
+
+def test_another_zone_of_the_node_changes_the_choice(world):
+    world.base()
+    places = {world.a: ("node-2", "z1"), world.b: ("node-3", "z2")}
+    world.write("close.yaml", [m.service("close", "10.96.1.1", trafficDistribution="PreferSameZone"),
+                               m.endpoint_slice("close", [world.a, world.b], places=places)])
+    world.write("node.yaml", m.node(zone="z1"))
+    world.route("r", [m.rule(backends="close")])
+    world.start(node="node-1")
+    assert set(world.pods_of(4)) == {"a"}
+    world.write("node.yaml", m.node(zone="z2"))
+    wait_for(lambda: set(world.pods_of(4)) == {"b"}, what="the endpoints of the other zone")
+    world.remove("node.yaml")
+    wait_for(lambda: set(world.pods_of(4)) == {"a", "b"}, what="both endpoints, the zone not being known")
+
+
+def test_without_a_node_name_local_is_left_out_and_said(world):
+    world.base()
+    world.write("local.yaml", [m.service("local", "10.96.1.1", internalTrafficPolicy="Local"),
+                               m.endpoint_slice("local", [world.a, world.b])])
+    world.route("r", [m.rule(backends="local")])
+    world.start()
+    assert set(world.pods_of(4)) == {"a", "b"}
+    assert any(w["field"] == "spec.internalTrafficPolicy" and "--node" in w["message"]
+               for w in world.ctl("status")["config"]["warnings"])
+
+
+def test_an_endpoint_that_went_gets_nothing_after_50_ms(world):
+    """The best of several times: what else the machine does is not the agent's doing."""
+    world.base()
+    world.route("r", [m.rule(backends="ab")])
+    both = [m.service("ab", "10.96.1.1"), m.endpoint_slice("ab", [world.a, world.b])]
+    world.write("ab.yaml", both)
+    world.start()
+
+    addr = world.addr()
+
+    def run(task):
+        """When the last request began that pod b answered."""
+        last, pods = {}, 0
+        with rawhttp.Conn(addr) as c:
+            while not task.stopping():
+                at = time.monotonic()
+                last[c.request().seen["pod"]] = at
+                if len(last) == 2 > pods:
+                    task.report()
+                pods = len(last)
+        return last["b"]
+    took = []
+    for _ in range(5):
+        task = world.spawn(world.client, run)
+        task.next_report()
+        gone = time.monotonic()
+        world.write("ab.yaml", [both[0], m.endpoint_slice("ab", [world.a])])
+        wait_for(lambda: "b" not in world.pods_of(4), what="pod b to get no requests")
+        took.append(task.stop_and_result() - gone)
+        world.write("ab.yaml", both)
+        wait_for(lambda: "b" in world.pods_of(4), what="pod b to get requests")
+    assert min(took) < scaled(0.05), took

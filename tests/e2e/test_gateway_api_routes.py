@@ -61,13 +61,12 @@ STATUS = {
     "external-backend": ([m.rule(backends="external")], "s-external-backend",
                          {"Accepted": ACCEPTED, "ResolvedRefs": ("False", "InvalidKind")}),
     "h2c-backend": ([m.rule(backends="h2c")], "s-h2c-backend",
-                    {"Accepted": ACCEPTED, "ResolvedRefs": ("False", "UnsupportedProtocol")}),
+                    {"Accepted": ACCEPTED, "ResolvedRefs": RESOLVED}),
     "vendor-backend": ([m.rule(backends="vendor")], "s-vendor-backend",
                        {"Accepted": ACCEPTED, "ResolvedRefs": ("False", "UnsupportedProtocol")}),
     "word-backend": ([m.rule(backends="word")], "s-word-backend", {"Accepted": ACCEPTED, "ResolvedRefs": RESOLVED}),
     "ws-backend": ([m.rule(backends="ws")], "s-ws-backend", {"Accepted": ACCEPTED, "ResolvedRefs": RESOLVED}),
-    "dropped": ([m.rule(m.path("/mirror"), "a", {"type": "RequestMirror", "requestMirror": {
-        "backendRef": {"name": "b", "port": 80}}}), m.rule(m.path("/kept"), "b")], "s-dropped",
+    "dropped": ([m.rule(m.path("/odd"), "a", m.cors(maxAge=0)), m.rule(m.path("/kept"), "b")], "s-dropped",
         {"Accepted": ACCEPTED, "ResolvedRefs": RESOLVED, "PartiallyInvalid": ("True", "UnsupportedValue")}),
     "all-dropped": ([m.rule(m.exact("/p"), "a", m.rewrite(prefix="/y"))], "s-all-dropped",
                     {"Accepted": ("False", "UnsupportedValue"), "PartiallyInvalid": None}),
@@ -108,7 +107,7 @@ def mesh(make_world):
             [m.rule(m.exact(f"/{s}"), s) for s in ("node-port", "balanced", "named", "nobody")])
     for name, protocol in (("h2c", "kubernetes.io/h2c"), ("vendor", "example.com/quic"), ("word", "grpc-web"),
                            ("ws", "kubernetes.io/ws")):
-        w.add_service(name, [w.a], [m.port(80, 8080, app_protocol=protocol)])
+        w.add_service(name, [w.a], [m.port(80, 9100 if name == "h2c" else 8080, app_protocol=protocol)])
     for name, (rules, parent, _) in STATUS.items():
         if isinstance(parent, str) and parent.startswith("s-"):
             w.add_service(parent, [w.c])
@@ -152,11 +151,11 @@ def test_conditions(mesh, name):
 @pytest.mark.parametrize("service, target, status", [
     ("s-nonexistent", "/", 500), ("s-unknown-kind", "/v2", 500), ("s-core-kind", "/", 500),
     ("s-unknown-port", "/", 500),
-    ("s-external-backend", "/", 500), ("s-h2c-backend", "/", 500), ("s-vendor-backend", "/", 500),
+    ("s-external-backend", "/", 500), ("s-h2c-backend", "/", 200), ("s-vendor-backend", "/", 500),
     ("s-word-backend", "/", 200), ("s-ws-backend", "/", 200), ("s-weight-zero", "/", 200),
     ("s-half-resolved", "/good", 200),
     # A dropped rule is not there; where all are dropped, nothing passes.
-    ("s-dropped", "/kept", 200), ("s-dropped", "/mirror", 404), ("s-all-dropped", "/p", 500),
+    ("s-dropped", "/kept", 200), ("s-dropped", "/odd", 404), ("s-all-dropped", "/p", 500),
     ("s-all-dropped", "/x", 500),
     # A filter that is not known may not be skipped, nor may its requests fall to a lower rule.
     ("s-extension", "/ext", 500), ("s-extension", "/ext/deeper", 500), ("s-extension", "/other", 200),

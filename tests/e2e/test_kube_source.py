@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Kubernetes API as the source of configuration: with a server that does what servers do on bad days."""
+import collections
 import re
+import signal
 
 import pytest
 
 from harness import manifests as m
+from harness import rawhttp
 from harness.kube_api import Api
 from harness.wait import hold_for, wait_for
 
@@ -80,11 +83,11 @@ def test_a_cut_watch_is_resumed_without_a_new_list(world, api):
     api.apply(route_to("r", "a"))
     start(world, api)
     goes_to(world, world.a)
-    lists = sum(1 for _, _, q in api.requests if not q.get("watch"))
     api.cut()
     api.apply(route_to("r", "b"))
     goes_to(world, world.b)
-    assert sum(1 for _, _, q in api.requests if not q.get("watch")) == lists
+    lists = collections.Counter(path for _, path, query in api.requests if query.get("limit"))
+    assert set(lists.values()) == {1}, lists
 
 
 def test_a_history_that_is_gone_is_listed_anew(world, api):
@@ -151,6 +154,71 @@ def test_a_kind_that_is_not_installed_may_come_later(world, api):
     goes_to(world, world.a)
 
 
+def reads(api, kind, version):
+    """Whether what is watched is this version."""
+    return api.count(f"/apis/gateway.networking.k8s.io/{version}/{kind}", watch="1")
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1"])
+def test_the_best_version_that_is_served_is_read(world, api, version):
+    api.versions["httproutes"] = {"v1beta1", version, "v9"}
+    api.apply(route_to("r", "a"))
+    agent = start(world, api, wait=False)
+    goes_to(world, world.a)
+    agent.wait_log("configuration in force generation=1 services=2 ")  # known to be there before anything was told
+    wait_for(lambda: reads(api, "httproutes", version), what="the version to be watched")
+    api.apply(route_to("r", "b"))
+    goes_to(world, world.b)
+    wait_for(lambda: 200 in {s for _, _, s in api.patches}, what="a condition of the version that is served")
+    assert 404 not in {s for _, _, s in api.patches}
+
+
+def test_a_version_that_goes_costs_nothing(world, api):
+    api.apply(route_to("r", "a"), route_to("gone", "a", parents=[m.parent("a")]))
+    agent = start(world, api)
+    goes_to(world, world.a)
+    api.forget("HTTPRoute", "shop", "gone")
+    api.serve("httproutes", "v1beta1")
+    agent.wait_log("reading another version .*kind=HTTPRoute from=.*/v1 to=.*/v1beta1")
+    wait_for(lambda: reads(api, "httproutes", "v1beta1"), what="the other version to be watched")
+    wait_for(lambda: [r["name"] for r in world.ctl("routes")["routes"]] == ["r"], what="the list to count")
+    assert text_of(world.fetch()) == world.a.name
+    api.apply(route_to("r", "b"))
+    goes_to(world, world.b)
+    # A better one beside it is moved to as well, in a minute or when somebody says so.
+    api.versions["httproutes"].add("v1")
+    agent.signal(signal.SIGHUP)
+    agent.wait_log("reading another version .*kind=HTTPRoute from=.*/v1beta1 to=.*/v1")
+    api.apply(route_to("r", "a"))
+    goes_to(world, world.a)
+    assert "routes=0" not in agent.log().partition("routes=1")[2]
+
+
+def test_a_version_that_is_not_known_is_a_problem_that_ends(world, api):
+    api.versions["httproutes"] = {"v9"}
+    api.apply(route_to("r", "a"))
+    start(world, api, wait=False)
+
+    def problems():
+        return [e["message"] for e in world.ctl("status")["config"]["errors"] if e["object"] == "HTTPRoute"]
+    message, = wait_for(problems, what="a problem to be shown")
+    assert message.endswith("the server has it as gateway.networking.k8s.io/v9, which is not supported")
+    api.serve("httproutes", "v1", "v9")
+    goes_to(world, world.a)
+    wait_for(lambda: not problems(), what="no problem to be left")
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_server_that_does_not_say_what_it_serves_has_the_kind_or_not(world, api, status):
+    api.absent.add("httproutes")
+    api.group_faults["gateway.networking.k8s.io"] = status
+    api.apply(route_to("r", "a"))
+    agent = start(world, api, wait=False)
+    agent.wait_log("configuration in force generation=1 services=0")
+    api.absent.discard("httproutes")
+    goes_to(world, world.a)
+
+
 def test_the_token_is_read_again(world, api):
     api.apply(route_to("r", "a"))
     start(world, api)
@@ -201,3 +269,29 @@ def test_after_a_restart_what_is_pinned_serves_until_the_cluster_was_read(world,
     api.start()
     world.wait_ready(60)
     goes_to(world, world.a)
+
+
+def probe(fabric, path):
+    return fabric.node.call(lambda: rawhttp.fetch(("127.0.0.1", 15020), target=path))
+
+
+def test_readiness_waits_for_the_cluster_and_ends_with_the_first_sigterm(world, api, fabric):
+    api.apply(route_to("r", "a"))
+    api.stop()
+    agent = start(world, api, wait=False, drain_timeout=60000)
+    agent.wait_log("cannot read from the API server")
+    before = probe(fabric, "/readyz")
+    assert (before.status, before.body) == (503, b"no configuration in force yet\n")
+    assert probe(fabric, "/healthz").status == 200
+    api.start()
+    wait_for(lambda: probe(fabric, "/readyz").status == 200, what="readiness", timeout=60)
+    goes_to(world, world.a)
+    slow = world.client.spawn(lambda task: rawhttp.fetch(world.addr("web"), target="/?delay=1500").status)
+    wait_for(lambda: world.ctl("status")["connections"]["active"], what="the request to be under way")
+    agent.signal(signal.SIGTERM)
+    agent.wait_log("stopping")
+    ending = probe(fabric, "/readyz")
+    assert (ending.status, ending.body) == (503, b"stopping\n")
+    assert probe(fabric, "/healthz").status == 200  # the kubelet is not to kill what ends in order
+    assert slow.result(30) == 200
+    assert agent.wait() == 0

@@ -191,3 +191,193 @@ def test_who_loses_the_lease_writes_no_more(world, api, how):
     if how == "unreachable":
         api.lease_fault = None
         wait_condition(api, "r2", "Accepted", "True")
+
+
+# the XMesh
+
+def mesh(api, name="sluice"):
+    try:
+        return api.get("XMesh", "", name)
+    except KeyError:
+        return None
+
+
+def accepted(api, name="sluice"):
+    found = {c["type"]: c for c in (mesh(api, name) or {}).get("status", {}).get("conditions", [])}
+    return found.get("Accepted", {}).get("status")
+
+
+def own_mesh(controller=OURS, **spec):
+    return {"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XMesh",
+            "metadata": {"name": "sluice", "generation": 3}, "spec": {"controllerName": controller, **spec}}
+
+
+def test_the_mesh_is_made_claimed_and_made_again(world, api):
+    api.absent.clear()
+    start(world, api)
+    wait_for(lambda: accepted(api) == "True", what="the mesh", timeout=20)
+    assert api.created[0]["spec"] == {"controllerName": OURS}
+    names = [f["name"] for f in mesh(api)["status"]["supportedFeatures"]]
+    assert names == sorted(names) and "MeshConsumerRoute" in names
+    api.delete("XMesh", "", "sluice")
+    wait_for(lambda: accepted(api) == "True", what="the mesh to come again")
+    n = (len(api.created), len(api.patches))
+    hold_for(lambda: (len(api.created), len(api.patches)) == n, 0.5, what="no more writes")
+    assert n == (2, 2)
+
+
+def test_a_mesh_that_is_there_is_given_a_status_alone(world, api):
+    api.absent.clear()
+    theirs = own_mesh(description="mine")
+    api.apply(theirs)
+    api.patch_faults = [409, 500]
+    start(world, api)
+    wait_for(lambda: accepted(api) == "True", what="the status", timeout=20)
+    assert mesh(api)["spec"] == theirs["spec"] and api.created == []
+    assert mesh(api)["status"]["conditions"][0]["observedGeneration"] == 3
+    changed = mesh(api)
+    changed["spec"]["parametersRef"] = {"group": "g", "kind": "K", "name": "n"}
+    changed["metadata"]["generation"] = 4
+    api.apply(changed)
+    wait_for(lambda: accepted(api) == "False", what="the parameters to be refused")
+
+
+def test_another_controller_s_mesh_is_left_alone(world, api):
+    api.absent.clear()
+    api.apply(own_mesh("other.example/mesh"), route("r"))
+    agent = start(world, api)
+    agent.wait_log("the mesh is another controller's")
+    wait_condition(api, "r", "Accepted", "True")
+    assert "status" not in mesh(api) and api.created == []
+
+
+def test_a_mesh_of_another_name_or_none(world, api):
+    api.absent.clear()
+    start(world, api, mesh_name="ours")
+    wait_for(lambda: accepted(api, "ours") == "True", what="the mesh", timeout=20)
+    world.agent.stop()
+    api.apply(route("r"))
+    start(world, api, mesh_name="")
+    wait_condition(api, "r", "Accepted", "True")
+    assert mesh(api) is None
+
+
+def test_the_mesh_s_crd_may_come_later(world, api):
+    api.apply(route("r"))
+    start(world, api)
+    wait_condition(api, "r", "Accepted", "True")
+    api.absent.clear()
+    wait_for(lambda: accepted(api) == "True", what="the mesh", timeout=20)
+
+
+# Events
+
+def events(api, name):
+    return [e for e in api.events.values() if e["regarding"]["name"] == name]
+
+
+def test_what_is_wrong_with_a_route_is_an_event(world, api):
+    api.apply(route("bad", backend="nope"), route("good"))
+    start(world, api)
+    wait_condition(api, "bad", "ResolvedRefs", "False")
+    event = wait_for(lambda: events(api, "bad"), what="the event")[0]
+    assert event["regarding"] == {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "namespace": "shop",
+                                  "name": "bad", "uid": api.get("HTTPRoute", "shop", "bad")["metadata"]["uid"]}
+    assert (event["reason"], event["type"], event["reportingController"]) == ("BackendNotFound", "Warning", OURS)
+    assert "nope" in event["note"] and event["eventTime"].endswith("Z") and event["action"]
+    changed = route("bad", backend="nope", generation=2)
+    changed["status"] = {"parents": parents(api, "bad")}
+    changed["spec"]["rules"].append(m.rule(matches=[m.path("/x")], backends=[m.backend("web")]))
+    api.apply(changed)
+    wait_condition(api, "bad", "Accepted", "True", 2)
+    wait_condition(api, "good", "Accepted", "True")
+    hold_for(lambda: len(api.events) == 1, 0.5, what="no event for what was said or is well")
+
+
+def test_an_invalid_object_is_an_event(world, api):
+    api.apply(route("r"))
+    start(world, api)
+    wait_condition(api, "r", "Accepted", "True")
+    broken = route("r", generation=2)
+    broken["metadata"]["uid"] = api.get("HTTPRoute", "shop", "r")["metadata"]["uid"]
+    broken["spec"]["parentRefs"] = "none"
+    api.apply(broken)
+    event = wait_for(lambda: events(api, "r"), what="the event")[0]
+    assert event["reason"] == "Invalid" and event["note"].startswith("spec.parentRefs: ")
+    assert event["note"].endswith("stays in force")
+
+
+def test_many_events_are_limited_and_a_failure_is_let_be(world, api):
+    api.apply(*[route(f"r{i:02}", backend="nope") for i in range(40)])
+    agent = start(world, api)
+    for i in range(40):
+        wait_condition(api, f"r{i:02}", "ResolvedRefs", "False")
+    agent.wait_log("too many events")
+    assert 25 <= len(api.events) < 40
+    api.event_fault = 403
+    late = iter(range(1000))
+
+    def refused():  # one a second is allowed
+        api.apply(route(f"late{next(late)}", backend="nope"))
+        return "status=403" in agent.log()
+    wait_for(refused, what="an event to be refused")
+    wait_condition(api, "late0", "ResolvedRefs", "False")
+
+
+def test_a_policy_has_ancestors(world, api):
+    """PolicyStatus names them so; entries of others stay."""
+    policy = m.retry_budget("budget", ["web", "missing"])
+    policy["metadata"]["generation"] = 3
+    foreign = {"ancestorRef": {"kind": "Gateway", "name": "edge"}, "controllerName": "other.example/x",
+               "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+                               "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    api.apply({**policy, "status": {"ancestors": [foreign]}})
+    start(world, api)
+
+    def told():
+        entries = api.get("XBackendTrafficPolicy", "shop", "budget").get("status", {}).get("ancestors", [])
+        return entries if len(entries) == 3 else None
+    entries = wait_for(told, 20)
+    assert entries[0] == foreign
+    assert {e["ancestorRef"]["name"]: (e["controllerName"], e["conditions"][0]["reason"],
+                                       e["conditions"][0]["observedGeneration"]) for e in entries[1:]} == {
+        "web": (OURS, "Accepted", 3), "missing": (OURS, "TargetNotFound", 3)}
+
+
+def test_policies_have_ancestors_beside_those_of_others(world, api):
+    theirs = {"ancestorRef": {"group": "", "kind": "Service", "name": "web"}, "controllerName": "example.org/other",
+              "conditions": []}
+    policy = m.policy("p", ["web", "nothing"], loadBalancer={"type": "LeastRequest"})
+    policy["metadata"]["generation"] = 3
+    policy["status"] = {"ancestors": [theirs]}
+    api.apply(policy)
+    start(world, api)
+
+    def ancestors():
+        return api.get("TrafficPolicy", "shop", "p")["status"]["ancestors"]
+    wait_for(lambda: len(ancestors()) == 3, what="an entry for each target")
+    assert ancestors()[0] == theirs
+    ours = {a["ancestorRef"]["name"]: a for a in ancestors()[1:]}
+    assert all(a["controllerName"] == OURS and "parentRef" not in a for a in ours.values())
+    assert {name: (c["type"], c["status"], c["reason"], c["observedGeneration"])
+            for name, a in ours.items() for c in a["conditions"]} == {
+        "web": ("Accepted", "True", "Accepted", 3), "nothing": ("Accepted", "False", "TargetNotFound", 3)}
+    written = len(api.patches)
+    api.apply(m.route("later", [m.rule(backends="web")]))
+    wait_for(lambda: any(name == "later" for name, _, _ in api.patches), what="the route's status")
+    assert not [name for name, _, _ in api.patches[written:] if name == "p"], "nothing changed for it"
+
+
+def test_faults_of_a_route_have_ancestors(world, api):
+    """The server's creationTimestamp stands for startsAt."""
+    policy = m.faults("f", ("HTTPRoute", "r"), {"abort": {"percent": 100, "httpStatus": 418}})
+    policy["metadata"].update(generation=2, creationTimestamp=policy["spec"].pop("startsAt"))
+    api.apply(m.route("r", [m.rule(backends="web")]))
+    api.apply(policy)
+    start(world, api)
+    wait_for(lambda: world.fetch().status == 418, what="the fault")
+    entries = wait_for(lambda: api.get("FaultInjection", "shop", "f").get("status", {}).get("ancestors"))
+    assert [(e["ancestorRef"]["kind"], e["ancestorRef"]["name"], e["controllerName"], e["conditions"][0]["reason"],
+             e["conditions"][0]["observedGeneration"]) for e in entries] == [("HTTPRoute", "r", OURS, "Accepted", 2)]
+    api.delete("FaultInjection", "shop", "f")
+    wait_for(lambda: world.fetch().status == 200, what="no fault")

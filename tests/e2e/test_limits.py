@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits: each refuses by name, is counted, and leaves everybody else alone."""
+import contextlib
 import socket
 
 import pytest
@@ -78,8 +79,8 @@ def test_connections_over_the_limit_are_reset(world):
                 refused += 1
         return len(kept), refused, all(c.request().status == 200 for c in kept)
     kept, refused, alive = world.client.call(run)
-    assert refused > 0 and kept <= 20 and alive
-    assert reached(world, "connections") == refused
+    assert refused > 0 and kept <= 10 and alive, "half of them: the rest is for other pods"
+    assert reached(world, "pod-connections") == refused
     wait_for(lambda: world.fetch().status == 200, what="room for a new connection")
 
 
@@ -89,8 +90,9 @@ def test_too_much_in_flight_is_refused_and_ends(world):
     def hog(task):
         conns = [rawhttp.Conn(world.addr()) for _ in range(30)]
         for c in conns:
-            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            c.send(rawhttp.build(target="/?size=50000000"))
+            with contextlib.suppress(ConnectionError):  # one that is over its share already
+                c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                c.send(rawhttp.build(target="/?size=50000000"))
         task.report()
         task.wait_stop()
     task = world.spawn(world.client, hog)
@@ -98,11 +100,11 @@ def test_too_much_in_flight_is_refused_and_ends(world):
 
     def refused():
         try:
-            return world.fetch(pod=world.alien).status == 503
+            return world.fetch().status == 503
         except (AssertionError, OSError, rawhttp.Closed):
             return True
     wait_for(refused, what="new requests to be refused")
-    assert reached(world, "buffered-bytes") > 0
+    assert reached(world, "buffered-bytes") + reached(world, "pod-buffered-bytes") > 0
     task.kill()
     wait_for(lambda: not refused(), what="service after the memory came back")
 

@@ -19,7 +19,7 @@ EXCHANGES = 8
 def mesh(make_world):
     w = make_world().base()
     w.route("r", [m.rule(backends="a")])
-    w.start()
+    w.start(splice="on")
     return w
 
 

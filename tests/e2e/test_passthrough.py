@@ -42,14 +42,13 @@ def exchange(mesh, service, data, family=4):
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("data", [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
     b"\x00\x00\x00\x10binary",
     b"\r\n\x00",
     b"SSH-2.0-test\r\n",
     b"{\"json\": true}\n",
     b"\xff",
     bytes(range(256)) * 100,
-], ids=["TLS", "HTTP2", "zeros", "CRLF", "SSH", "JSON", "byte", "all bytes"])
+], ids=["TLS", "zeros", "CRLF", "SSH", "JSON", "byte", "all bytes"])
 def test_other_protocols_pass(mesh, data, family):
     assert exchange(mesh, "echo", data, family) == data
 

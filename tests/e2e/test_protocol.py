@@ -274,8 +274,8 @@ def test_a_client_that_goes_is_noticed_by_the_backend(mesh):
         c.send(rawhttp.build(target="/?size=100000000&chunk=10000&pause=20"))
         return c.read_head().status
     assert on_conn(mesh, run) == 200
-    wait_for(lambda: mesh.a.backend.stats()["open"] == 0 or
-             all(q["target"] == "/" for q in mesh.a.backend.seen()), what="the backend to see the close")
+    peer = mesh.a.backend.seen()[0]["peer"]
+    wait_for(lambda: peer not in mesh.a.backend.stats()["peers"], what="the backend to see the close")
 
 
 def test_the_agent_answers_404_itself_with_a_length(mesh):

@@ -31,7 +31,7 @@ def mesh(make_world):
     w.add_service("evil", [w.evil])
     w.route("r", [m.rule(m.path("/evil"), "evil"), m.rule(m.path("/timed"), "a", timeouts={"request": "300ms"}),
                   m.rule(m.path("/beside"), "b"), m.rule(backends="a")])
-    w.start("--limit", "header-timeout=1000", "--limit", "idle-timeout=3000")
+    w.start("--limit", "header-timeout=1000", "--limit", f"idle-timeout={int(scaled(3000))}")
     return w
 
 
@@ -179,9 +179,10 @@ def test_two_hundred_slow_readers_of_large_answers(mesh):
 def test_a_thousand_idle_connections(mesh):
     """Each is closed when the idle timeout has passed; until then the others do not feel it."""
     def attack(task):
-        conns = connect_many(mesh.addr(), 1000)
-        for c in conns[::2]:
-            assert c.request().status == 200
+        conns = []
+        for _ in range(500):  # one that never asks, one that asks at once: neither waits for its turn
+            conns += connect_many(mesh.addr(), 2)
+            assert conns[-1].request().status == 200
         task.report()
         return all(c.at_eof() for c in conns)
     with beside(mesh, attack) as task:

@@ -300,3 +300,11 @@ def test_completion_of_names(mesh, line, want):
     script = ('source "$1"; COMP_LINE=$2 COMP_POINT=${#2}; _sluicectl; printf "%s\\n" "${COMPREPLY[@]}"')
     r = Entry().run(["bash", "--norc", "-c", script, "bash", COMPLETION, line], env=dict(os.environ, **SANITIZER_ENV))
     assert set(r.stdout.split()) == want, r
+
+
+def test_serving_is_mine_or_not(mesh, monkeypatch):
+    """The agent of this world has no POD_NAME."""
+    monkeypatch.delenv("POD_NAME", raising=False)
+    assert mesh.ctl_run("serving", output=None).stdout == f"pid {mesh.agent.pid}\n"
+    monkeypatch.setenv("POD_NAME", "another")
+    assert mesh.ctl_run("serving", check=False).returncode == 1

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -318,6 +319,16 @@ def test_pods_that_come_and_go_meanwhile(world):
     assert world.fetch(pod=late).seen["pod"] == "a"
 
 
+def test_who_lingers_ends_with_sigterm(world):
+    begin(world, "--linger")
+    old, new = world.agent, world.launch("--takeover")
+    old.wait_log("waiting for SIGTERM")
+    world.agent = new
+    assert old.running() and routed(world)
+    old.stop()
+    assert routed(world)
+
+
 def test_nobody_to_take_over_from(world):
     world.base()
     world.route("a", ONLY_A)
@@ -446,6 +457,13 @@ def acts(world):
     wait_for(lambda: world.fetch(service="late", timeout=1).seen["pod"] == "c", what="the kernel to learn of it")
 
 
+def goes_on(world, clients):
+    """The agent that stayed serves as before, can be upgraded, and nobody has noticed anything."""
+    acts(world)
+    world.upgrade(drain_timeout=20000)
+    clients.end()
+
+
 @pytest.mark.parametrize("stage", [hello, offered, prepared, active, with_connections, refuse, babble])
 def test_a_new_agent_that_dies(world, stage):
     begin(world)
@@ -453,9 +471,7 @@ def test_a_new_agent_that_dies(world, stage):
     for _ in range(3):
         Impostor(world, stage).die()
         wait_for(lambda: world.ctl("status")["pid"] == world.agent.pid, what="the old agent to answer")
-    acts(world)
-    world.upgrade(drain_timeout=20000)
-    clients.end()
+    goes_on(world, clients)
 
 
 def test_a_new_agent_that_hangs(world):
@@ -467,29 +483,98 @@ def test_a_new_agent_that_hangs(world):
     _, status = os.waitpid(impostor.task.pid, 0)
     impostor.task.pid = 0
     assert os.WTERMSIG(status) == signal.SIGKILL
-    acts(world)
-    world.upgrade(drain_timeout=20000)
-    clients.end()
+    goes_on(world, clients)
+
+
+SERVES = "serving in place of the process before"
+STUCK = "the process before does not say that it accepts no more"
 
 
 def test_a_new_agent_that_is_killed(world):
-    """At whatever stage it is."""
+    """At whatever stage it is, before it serves. It stands still meanwhile, so that it does not begin to."""
     begin(world)
     clients = Clients(world)
     n_killed = 0
     for delay in range(0, 300, 20):
         new = world.launch("--takeover", drain_timeout=20000)
         time.sleep(scaled(delay / 1000))
-        if "the next process serves" in world.agent.log():
+        new.freeze()
+        if SERVES in new.log():
+            new.thaw()
             assert world.agent.wait(30) == 0
             world.agent = new
             continue
         new.kill()
         n_killed += 1
         wait_for(lambda: world.ctl("status")["pid"] == world.agent.pid)
-    acts(world)
     assert n_killed > 2
-    world.upgrade(drain_timeout=20000)
+    goes_on(world, clients)
+
+
+def launch_through(world, change):
+    """A process that takes over through a relay, whose frames change() may change."""
+    path = f"{world.socket}.relay-{len(world.agents)}"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def run(task):
+        takeover.relay(listener, world.socket + ".handover", change)
+    world.spawn(world.fabric.node, run)
+    listener.close()
+    return world.launch("--takeover", "--handover-socket", path, drain_timeout=20000)
+
+
+def test_a_new_agent_that_is_killed_when_it_could_serve(world):
+    """It has the maps and its programs run, and it waits for the old one to accept no more."""
+    begin(world)
+    clients = Clients(world)
+
+    def change(frame, peer):
+        if frame.kind != takeover.ACTIVE:
+            return frame.kind, frame.body
+        time.sleep(0.1)  # it would accept some of the load's connections meanwhile
+        pid, = struct.unpack_from("i", peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(3):
+        new = launch_through(world, change)
+        assert new.wait() == -signal.SIGKILL
+        assert SERVES not in new.log()
+        wait_for(lambda: world.ctl("status")["pid"] == world.agent.pid)
+    goes_on(world, clients)
+
+
+def test_an_old_agent_of_the_first_protocol(world):
+    """It does not say that it accepts no more."""
+    begin(world)
+    clients = Clients(world, with_wrk=False)
+
+    def change(frame, _):
+        if frame.kind == takeover.HELLO:
+            return frame.kind, takeover.body_of({**frame.fields, 1: takeover.number(1, 4)})
+        return None if frame.kind == takeover.YOURS else (frame.kind, frame.body)
+    new = launch_through(world, change)
+    assert world.agent.wait(30) == 0
+    new.wait_log("took over")
+    assert SERVES in new.log() and STUCK not in new.log()
+    world.agent = new
+    clients.end()
+
+
+def test_an_old_agent_that_is_stuck(world):
+    """The new one serves all the same, and is given the connections when the old one goes on."""
+    begin(world)
+    clients = Clients(world, with_wrk=False)
+    log = os.path.join(world.folder, f"agent-{len(world.agents)}.log")
+
+    def change(frame, _):
+        if frame.kind == takeover.ACTIVE:
+            with open(log) as f:
+                wait_for(lambda: f.seek(0) or STUCK in f.read())
+        return frame.kind, frame.body
+    new = launch_through(world, change)
+    assert world.agent.wait(30) == 0
+    world.agent = new
     clients.end()
 
 

@@ -2,6 +2,7 @@
 /* A configuration file from its bytes to objects: YAML, decoder, and what is kept when the file's
  * next version (behind a line "#next") is broken. */
 #include <string.h>
+#include "base/clock.h"
 #include "fuzz.h"
 #include "source/file.h"
 
@@ -39,7 +40,13 @@ static const char *check_filter(const struct sl_filter_spec *f)
 			return "a redirect with another status";
 		break;
 	case SL_FILTER_REWRITE:
+	case SL_FILTER_CORS:
 		break;
+	case SL_FILTER_AUTH:
+		return has_control(f->auth.path) ? "a path that cannot be sent" : NULL;
+	case SL_FILTER_MIRROR:
+		return f->mirror.of.numerator > f->mirror.of.denominator ? "more than all requests"
+									 : NULL;
 	case SL_FILTER_UNSUPPORTED:
 		return "a rule that would lose a filter";
 	}
@@ -126,6 +133,25 @@ static const char *check_service(const struct sl_service *svc)
 	return svc->headless && svc->n_cluster_ips ? "a headless Service with an address" : NULL;
 }
 
+/* What makes it end, and bounds it until then. */
+static const char *check_faults(const struct sl_fault_injection *p)
+{
+	if (p->expires_s <= p->starts_s || p->expires_s - p->starts_s > 24 * 3600)
+		return "faults without an end";
+	if (!p->max_delayed || !p->n_faults || !p->policy.n_target_refs)
+		return "a FaultInjection out of its limits";
+	for (uint32_t i = 0; i < p->n_faults; i++) {
+		const struct sl_fault_spec *f = &p->faults[i];
+
+		if (!f->delay.of.denominator || !f->abort.of.denominator || !f->n_matches)
+			return "a fault for no requests";
+		if (f->delay.jitter_ns > f->delay.ns ||
+		    f->delay.ns + f->delay.jitter_ns > 300 * SL_NS_PER_S)
+			return "a delay out of its limits";
+	}
+	return NULL;
+}
+
 static const char *check_object(const struct sl_object *o)
 {
 	if (!o->meta.name.len || o->meta.name.len > 253 || o->meta.namespace.len > 63)
@@ -140,6 +166,8 @@ static const char *check_object(const struct sl_object *o)
 		return check_route((const struct sl_route_object *)o);
 	case SL_KIND_SERVICE:
 		return check_service((const struct sl_service *)o);
+	case SL_KIND_FAULTINJECTION:
+		return check_faults((const struct sl_fault_injection *)o);
 	default:
 		return NULL;
 	}

@@ -35,11 +35,11 @@ static void test_unrouted(struct scene *s)
 	sock_close(&fd);
 }
 
-static void test_udp(struct scene *s)
+static void test_plain_udp(struct scene *s)
 {
 	int fd = sock(AF_INET, SOCK_DGRAM), fd6 = sock(AF_INET6, SOCK_DGRAM);
 
-	test_begin("UDP");
+	test_begin("UDP without a route");
 	count_mark(s);
 	check(!sock_connect(fd, HELD) && sock_is(fd, true, HELD), "connect, getpeername");
 	check(!sock_connect_mapped(fd6, HELD) && sock_is(fd6, true, HELD), "IPv6 socket");
@@ -180,7 +180,7 @@ static void test_mptcp(struct scene *s)
 void test_left_alone(struct scene *s)
 {
 	test_unrouted(s);
-	test_udp(s);
+	test_plain_udp(s);
 	test_own(s);
 	test_device(s);
 	test_port_taken(s);

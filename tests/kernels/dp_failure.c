@@ -22,7 +22,7 @@ static void hear(void *arg, const struct sl_event *ev)
 	h->last = *ev;
 }
 
-static bool has_set_retval(struct scene *s)
+bool has_set_retval(struct scene *s)
 {
 	struct sl_probe probes[SL_PROBE_MAX];
 	size_t n = sl_probe_run(s->bed.cgroup, probes);

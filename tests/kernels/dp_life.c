@@ -404,13 +404,13 @@ static void test_other_cgroup(struct scene *s)
 }
 
 /* Everything that an agent does to the maps, until the first failure. */
-static int walk_through(struct sl_datapath *dp)
+static int walk_through(struct sl_datapath *dp, const struct sl_plan *plan)
 {
 	struct sl_netns_entry e = {.port4 = 1};
 	uint64_t stats[SL_REASON_MAX], cookie = 7;
 	struct sl_buf text = SL_BUF_INIT(0);
 	struct sl_addr a = addr("10.50.0.7:0");
-	int r = sl_datapath_apply(dp, &scene_plan, NULL, NULL);
+	int r = sl_datapath_apply(dp, plan, NULL, NULL);
 
 	if (!r)
 		r = sl_datapath_netns_set(dp, cookie, &e);
@@ -436,9 +436,11 @@ static void test_out_of_memory(struct scene *s)
 	struct sl_datapath *dp = NULL;
 	char cgroup[300], pins[300], err[300] = "";
 	bool clean = true, named = true;
+	struct sl_plan plan = {.services = sl_pmap_copy(&scene_plan.services)};
 	int n, r = -ENOMEM;
 
 	test_begin("each allocation fails once");
+	split_add(&plan, "10.96.0.53:53", 1, BACKEND, 1, NULL);
 	sl_log_level = SL_LOG_ERROR; /* it would complain about each */
 	bed_cgroup(&s->bed, "errors", cgroup);
 	snprintf(pins, sizeof(pins), "%s/errors", s->bed.bpffs);
@@ -459,10 +461,12 @@ static void test_out_of_memory(struct scene *s)
 	r = -ENOMEM;
 	for (n = 0; dp && r == -ENOMEM && n < 200; n++) {
 		sl_alloc_fail_after(n);
-		r = walk_through(dp);
+		r = walk_through(dp, &plan);
 		sl_alloc_fail_after(-1);
 	}
 	check(!r && n > 5, "the rest succeeds after %d attempts", n);
+	sl_pmap_deinit(&plan.services);
+	sl_pmap_deinit(&plan.splits);
 	dp = sl_datapath_close(dp, true);
 	sl_log_level = SL_LOG_WARN;
 }

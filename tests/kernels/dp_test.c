@@ -5,6 +5,7 @@
  */
 #include "scene.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,36 @@ void plan_set(struct sl_plan *plan, const struct sl_plan_service *services, uint
 		}
 		sl_part_unref(&s->part); /* the map has its own */
 	}
+}
+
+void split_add_of(struct sl_plan *plan, uint16_t protocol, const char *vip, uint32_t weight_a,
+		  const char *a, uint32_t weight_b, const char *b)
+{
+	struct sl_addr endpoints[2];
+	struct sl_plan_share shares[] = {{.weight = weight_a, .n_endpoints = a ? 1 : 0},
+					 {.weight = weight_b, .n_endpoints = b ? 1 : 0}};
+	struct sl_plan_split split = {.at = {.vip = addr(vip), .protocol = protocol},
+				      .name = sl_str_from(vip),
+				      .shares = shares,
+				      .n_shares = 2,
+				      .endpoints = endpoints};
+	struct sl_plan_split *s;
+
+	if (a)
+		endpoints[split.n_endpoints++] = addr(a);
+	if (b)
+		endpoints[split.n_endpoints++] = addr(b);
+	if (sl_plan_split_new(&split, &s) || sl_pmap_put(&plan->splits, SL_KEY(&s->at), &s->part)) {
+		printf("Bail out! out of memory\n");
+		exit(99);
+	}
+	sl_part_unref(&s->part); /* the map has its own */
+}
+
+void split_add(struct sl_plan *plan, const char *vip, uint32_t weight_a, const char *a,
+	       uint32_t weight_b, const char *b)
+{
+	split_add_of(plan, IPPROTO_UDP, vip, weight_a, a, weight_b, b);
 }
 
 static struct sl_plan_service service(const char *vip, enum sl_failure_policy policy,
@@ -178,8 +209,8 @@ static void test_probes(const char *cgroup)
 	check(sl_probe_passed(probes, n), "all required ones passed");
 }
 
-/* "dp_test check": the probes alone, also where nothing else works. "dp_test big [N]": N connections
- * at a time, by default 65,536. DP_DEBUG=1: libbpf's words. */
+/* "dp_test check": the probes alone, also where nothing else works. "dp_test big [N]": N
+ * connections at a time, by default 65,536. DP_DEBUG=1: libbpf's words. */
 int main(int argc, char **argv)
 {
 	struct scene s = {.agent4 = -1, .agent6 = -1};
@@ -199,8 +230,11 @@ int main(int argc, char **argv)
 	test_steering(&s);
 	test_left_alone(&s);
 	test_failure(&s);
+	test_udp(&s);
+	test_tcp(&s);
 	test_short(&s);
 	test_splice(&s);
+	test_flows(&s);
 	test_life(&s);
 	scene_deinit(&s);
 	return test_finish();

@@ -31,6 +31,13 @@ extern struct sl_plan scene_plan;
 /* Copies of these, in place of what the plan has. */
 void plan_set(struct sl_plan *plan, const struct sl_plan_service *services, uint32_t n);
 
+/* A split with two shares of one endpoint each (NULL: of none), in place of what the plan has. */
+void split_add_of(struct sl_plan *plan, uint16_t protocol, const char *vip, uint32_t weight_a,
+		  const char *a, uint32_t weight_b, const char *b);
+/* Of UDP. */
+void split_add(struct sl_plan *plan, const char *vip, uint32_t weight_a, const char *a,
+	       uint32_t weight_b, const char *b);
+
 void scene_init(struct scene *s);
 void scene_open(struct scene *s);   /* sl_datapath_open(), or a bail-out */
 void scene_listen(struct scene *s); /* the agent's listeners, marked and published */
@@ -46,11 +53,17 @@ int expect_steered(struct scene *s, int client, int listener, const char *vip, c
 /* The client must have reached another listener, and believe that its peer is @peer. */
 void expect_reached(struct scene *s, int client, int listener, const char *peer);
 
+/* Can the kernel's programs say ECONNREFUSED? */
+bool has_set_retval(struct scene *s);
+
 void test_steering(struct scene *s);   /* dp_steer.c */
 void test_left_alone(struct scene *s); /* dp_alone.c */
 void test_failure(struct scene *s);    /* dp_failure.c */
 void test_short(struct scene *s);      /* dp_short.c */
 void test_splice(struct scene *s);     /* dp_splice.c */
+void test_udp(struct scene *s);	       /* dp_udp.c */
+void test_tcp(struct scene *s);	       /* dp_tcp.c */
+void test_flows(struct scene *s);      /* dp_flows.c */
 void test_life(struct scene *s);       /* dp_life.c */
 
 /* dp_big.c: @n connections at a time, from several network namespaces, in place of the others. */

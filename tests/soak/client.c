@@ -239,9 +239,8 @@ static void change_mode(struct client *c)
 {
 	int r;
 
-	if (!opts.change_modes || !rng_percent(&c->w.io.rng, 6))
+	if (!plan_change(&c->w.io.rng, &c->l->client_mode))
 		return;
-	c->l->client_mode = plan_mode(&c->w.io.rng);
 	r = io_change(&c->w.io, c->l->client_mode);
 	if (r)
 		failed(c, "change of mode", r);

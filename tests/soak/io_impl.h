@@ -6,8 +6,6 @@
 
 enum { PIPE_BYTES = 65536 };
 
-/* Whether sockets of this mode wait in the kernel. */
-bool io_blocks(enum io_mode m);
 /* Until the socket can be read or written, as the mode waits. Returns 0 or -errno. */
 int io_wait(struct io *io, bool out);
 /* Now and then: the connection goes on through another descriptor. */

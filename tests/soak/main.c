@@ -245,17 +245,29 @@ static enum sabotage sabotage_option(const char *name)
 static void parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"seed", 1, NULL, 's'},		 {"seconds", 1, NULL, 't'},
-		{"clients", 1, NULL, 'c'},	 {"conns", 1, NULL, 'n'},
-		{"only", 1, NULL, 'o'},		 {"max-body", 1, NULL, 'b'},
-		{"max-steps", 1, NULL, 'x'},	 {"no-faults", 0, NULL, 'F'},
-		{"no-changes", 0, NULL, 'M'},	 {"client-mode", 1, NULL, 'm'},
-		{"server-mode", 1, NULL, 'r'},	 {"kind", 1, NULL, 'k'},
-		{"server-netns", 1, NULL, 'N'},	 {"backends", 1, NULL, 'B'},
-		{"vips", 1, NULL, 'V'},		 {"ports", 1, NULL, 'p'},
-		{"backend-ports", 1, NULL, 'P'}, {"deadline", 1, NULL, 'd'},
-		{"sabotage", 1, NULL, 'S'},	 {"without", 1, NULL, 'W'},
-		{"urgent", 1, NULL, 'U'},	 {0},
+		{"seed", 1, NULL, 's'},
+		{"seconds", 1, NULL, 't'},
+		{"clients", 1, NULL, 'c'},
+		{"conns", 1, NULL, 'n'},
+		{"only", 1, NULL, 'o'},
+		{"max-body", 1, NULL, 'b'},
+		{"max-steps", 1, NULL, 'x'},
+		{"no-faults", 0, NULL, 'F'},
+		{"no-changes", 0, NULL, 'M'},
+		{"client-mode", 1, NULL, 'm'},
+		{"server-mode", 1, NULL, 'r'},
+		{"kind", 1, NULL, 'k'},
+		{"server-netns", 1, NULL, 'N'},
+		{"backends", 1, NULL, 'B'},
+		{"vips", 1, NULL, 'V'},
+		{"ports", 1, NULL, 'p'},
+		{"backend-ports", 1, NULL, 'P'},
+		{"deadline", 1, NULL, 'd'},
+		{"sabotage", 1, NULL, 'S'},
+		{"without", 1, NULL, 'W'},
+		{"urgent", 1, NULL, 'U'},
+		{"tame", 0, NULL, 'T'},
+		{0},
 	};
 	int c;
 
@@ -287,6 +299,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'M':
 			opts.change_modes = false;
+			break;
+		case 'T':
+			opts.tame = true;
 			break;
 		case 'm':
 			opts.client_mode = mode_option(optarg);

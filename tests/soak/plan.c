@@ -167,6 +167,19 @@ enum io_mode plan_mode(struct rng *r)
 	return m;
 }
 
+bool plan_change(struct rng *r, enum io_mode *ret)
+{
+	enum io_mode m;
+
+	if (!opts.change_modes || !rng_percent(r, 6))
+		return false;
+	m = plan_mode(r);
+	if (opts.tame && (io_blocks(m) || m == IO_LOWAT || m == IO_MMSG || m == IO_SPLICE))
+		return false;
+	*ret = m;
+	return true;
+}
+
 void plan_make(struct plan *p, uint64_t id)
 {
 	static const unsigned shares[] = {72, 80, 92, 100};

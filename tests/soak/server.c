@@ -210,9 +210,8 @@ static void change_mode(struct server *s)
 {
 	int r;
 
-	if (!opts.change_modes || !rng_percent(&s->rng, 6))
+	if (!plan_change(&s->rng, &s->mode))
 		return;
-	s->mode = plan_mode(&s->rng);
 	r = io_change(&s->w.io, s->mode);
 	if (r)
 		complain(live_of(s->p.id), "server", "change of mode: %s", strerror(-r));

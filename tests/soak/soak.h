@@ -64,6 +64,9 @@ extern const char *const io_mode_names[IO_N_MODES];
 /* IO_N_MODES if there is none. */
 enum io_mode io_mode_from(const char *name);
 
+/* The socket is not O_NONBLOCK then. */
+bool io_blocks(enum io_mode m);
+
 struct uring;
 struct live;
 
@@ -163,6 +166,8 @@ struct plan {
 void plan_make(struct plan *p, uint64_t id);
 /* A way to use a socket, of those that the options leave. */
 enum io_mode plan_mode(struct rng *r);
+/* Another way for a socket that is in use; false: it stays as it is. */
+bool plan_change(struct rng *r, enum io_mode *ret);
 /* The stream of a step, up or down. */
 uint64_t plan_shift(uint64_t id, unsigned step, bool down);
 
@@ -182,6 +187,7 @@ struct options {
 	unsigned max_steps;
 	unsigned urgent_percent; /* of requests behind a byte of urgent data */
 	bool faults, change_modes;
+	bool tame; /* no socket turns to what a redirect cannot carry while it lives */
 	enum io_mode client_mode, server_mode; /* IO_N_MODES: any */
 	bool without[IO_N_MODES];
 	int kind; /* -1: any */

@@ -4,14 +4,19 @@
 # To build the agent: compiler, BPF compiler, libraries.
 BUILD_PACKAGES="build-essential clang llvm meson ninja-build pkg-config git python3
 	bpftool libbpf-dev libelf-dev zlib1g-dev linux-libc-dev
-	libjansson-dev libyaml-dev libcurl4-openssl-dev libssl-dev libpcre2-dev libcriterion-dev"
+	libjansson-dev libnghttp2-dev libyaml-dev libcurl4-openssl-dev libc-ares-dev libssl-dev libpcre2-dev libcriterion-dev"
 # To show it: network namespaces and a client.
 DEMO_PACKAGES="iproute2 curl procps util-linux"
 # To test it: harness, clients, other proxies to compare with, sanitizers.
-TEST_PACKAGES="$DEMO_PACKAGES python3-pytest openssl wrk nodejs haproxy nginx-light golang-go default-jdk-headless
+TEST_PACKAGES="$DEMO_PACKAGES python3-pytest python3-pytest-xdist python3-yaml openssl wrk nodejs nghttp2-client nghttp2-server python3-h2 python3-grpcio python3-httpx python3-websockets haproxy nginx-light golang-go default-jdk-headless
 	libclang-rt-14-dev"
 # To take the kernel tests through other kernels.
 VM_PACKAGES="qemu-system-x86 busybox-static cpio kmod xz-utils debian-archive-keyring"
+
+# To start a real Kubernetes (tests/lab).
+LAB_PACKAGES="$DEMO_PACKAGES containerd runc containernetworking-plugins iptables openssl zstd busybox-static python3"
+# To build that Kubernetes.
+LAB_BUILD_PACKAGES="golang-go gcc libc6-dev openssl busybox-static zstd python3 ca-certificates"
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

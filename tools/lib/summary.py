@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Adds up the results that the stages of tools/test left in a folder: *.xml (JUnit, of meson and
-pytest), *.json (meson's log, for programs that died outside of any test case) and *.failed (stages
-that did not come to run tests). The last line is the sum."""
+pytest), *.json (meson's log, for programs that died outside of any test case), *.failed (stages
+that did not come to run tests) and *.not-run (stages that this machine has no means for, and why). The last line is
+the sum."""
 import glob
 import json
 import os
@@ -48,6 +49,9 @@ def main(folder):
     for path in sorted(glob.glob(os.path.join(folder, "*.failed"))):
         with open(path) as f:
             all_failed.append(f"{os.path.basename(path)[:-7]}: {f.read().strip()}")
+    for path in sorted(glob.glob(os.path.join(folder, "*.not-run"))):
+        with open(path) as f:
+            print(f"NOT RUN {os.path.basename(path)[:-8]}: {f.read().strip()}")
     for name in all_failed:
         print(f"FAILED {name}")
     print(f"{n_passed} passed, {len(all_failed)} failed")

@@ -75,7 +75,7 @@ static int receive_all(int fd, struct sl_buf *in)
 }
 
 /* The answer, or what it says about an error. */
-static int parse(const struct sl_buf *in, json_t **ret, char message[SL_CTL_MESSAGE])
+int sl_ctl_parse(const struct sl_buf *in, json_t **ret, char message[SL_CTL_MESSAGE])
 {
 	json_auto_t *answer =
 		json_loadb(sl_buf_len(in) ? sl_buf_ptr(in) : "", sl_buf_len(in), 0, NULL);
@@ -97,26 +97,33 @@ static int parse(const struct sl_buf *in, json_t **ret, char message[SL_CTL_MESS
 	return 0;
 }
 
+int sl_ctl_exchange(const char *socket_path, struct sl_str question, struct sl_buf *answer,
+		    char message[SL_CTL_MESSAGE])
+{
+	_cleanup_(sl_closep) int fd = -1;
+	int r = open_socket(socket_path, &fd, message);
+
+	if (r)
+		return r;
+	r = send_all(fd, question);
+	if (!r)
+		r = receive_all(fd, answer);
+	if (r)
+		(void)snprintf(message, SL_CTL_MESSAGE, "talking to the agent failed: %s",
+			       sl_strerror(r));
+	return r;
+}
+
 int sl_ctl_call(const char *socket_path, const json_t *question, json_t **ret,
 		char message[SL_CTL_MESSAGE])
 {
 	_cleanup_(sl_buf_deinit) struct sl_buf out = SL_BUF_INIT(0);
 	_cleanup_(sl_buf_deinit) struct sl_buf in = SL_BUF_INIT(MAX_ANSWER_BYTES);
-	_cleanup_(sl_closep) int fd = -1;
-	int r;
+	int r = sl_json_dump(question, JSON_COMPACT, &out);
 
-	r = open_socket(socket_path, &fd, message);
 	if (r)
-		return r;
-	r = sl_json_dump(question, JSON_COMPACT, &out);
-	if (!r)
-		r = send_all(fd, sl_buf_str(&out));
-	if (!r)
-		r = receive_all(fd, &in);
-	if (r) {
-		(void)snprintf(message, SL_CTL_MESSAGE, "talking to the agent failed: %s",
-			       sl_strerror(r));
-		return r;
-	}
-	return parse(&in, ret, message);
+		(void)snprintf(message, SL_CTL_MESSAGE, "%s", sl_strerror(r));
+	else
+		r = sl_ctl_exchange(socket_path, sl_buf_str(&out), &in, message);
+	return r ? r : sl_ctl_parse(&in, ret, message);
 }

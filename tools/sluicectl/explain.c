@@ -67,7 +67,7 @@ static int parse_pair(struct sl_str text, struct url *u, char message[SL_CTL_MES
 /* Empty when none is said. */
 static struct sl_str find_scheme(struct sl_str text)
 {
-	static const char *const schemes[] = {"http://", "https://", "tcp://"};
+	static const char *const schemes[] = {"http://", "https://", "tcp://", "udp://"};
 
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
 		if (sl_str_starts(text, sl_str_from(schemes[i])))
@@ -99,7 +99,7 @@ static int parse_url(const char *word, struct url *u, char message[SL_CTL_MESSAG
 	text.len = find_any(text, "#");
 	u->scheme = find_scheme(text);
 	if (!u->scheme.len && memmem(text.ptr, text.len, "://", 3))
-		return wrong(message, "a URL begins with http://, https:// or tcp://");
+		return wrong(message, "a URL begins with http://, https://, tcp:// or udp://");
 	if (u->scheme.len)
 		text = sl_str_skip(text, u->scheme.len + 3);
 	else if (find_any((struct sl_str){text.ptr, find_any(text, "/")}, ".:[") ==

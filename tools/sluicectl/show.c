@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "client.h"
+#include "cluster.h"
+#include "precheck.h"
 #include "view.h"
 
 int sl_ctl_usage(const char *what, const char *which)
@@ -17,8 +19,11 @@ int sl_ctl_usage(const char *what, const char *which)
 int sl_ctl_ask(const struct sl_ctl_args *args, const json_t *question, json_t **ret)
 {
 	char message[SL_CTL_MESSAGE];
-	int r = sl_ctl_call(args->socket_path, question, ret, message);
+	int r;
 
+	if (args->kubernetes)
+		return sl_cluster_ask(args, question, ret);
+	r = sl_ctl_call(args->socket_path, question, ret, message);
 	if (r)
 		fprintf(stderr, "sluicectl: %s\n", message);
 	return r;
@@ -61,6 +66,51 @@ int sl_ctl_query(const struct sl_ctl_args *args)
 	json_auto_t *answer = NULL;
 
 	return sl_ctl_ask(args, question, &answer) ? EXIT_FAILURE : sl_ctl_show(args, answer);
+}
+
+int sl_ctl_serving(const struct sl_ctl_args *args)
+{
+	json_auto_t *question = json_pack("{s:s}", "command", "status"), *answer = NULL;
+
+	return sl_ctl_ask(args, question, &answer) ? EXIT_FAILURE : sl_ctl_show(args, answer);
+}
+
+/* One command's answers of all nodes. */
+static int show_nodes(const struct sl_ctl_args *args,
+		      int (*view)(const json_t *answer, struct sl_buf *out),
+		      bool (*passed)(const json_t *answer))
+{
+	struct sl_ctl_command command = {
+		.name = args->command->name, .view = view, .passed = passed};
+	struct sl_ctl_args all = *args;
+	json_auto_t *answer = NULL;
+
+	all.command = &command;
+	if (args->output == SL_CTL_NAME)
+		return sl_ctl_usage("there are no names in", command.name);
+	return sl_cluster_ask_all(args, command.name, &answer) ? EXIT_FAILURE
+							       : sl_ctl_show(&all, answer);
+}
+
+int sl_ctl_query_nodes(const struct sl_ctl_args *args)
+{
+	bool is_status = args->command->view == sl_view_status;
+
+	if (!args->kubernetes || args->node)
+		return sl_ctl_query(args);
+	return show_nodes(args, is_status ? sl_view_nodes_status : sl_view_nodes_version,
+			  sl_nodes_answered);
+}
+
+int sl_ctl_check(const struct sl_ctl_args *args)
+{
+	json_auto_t *answer = NULL;
+
+	if (args->pre)
+		return sl_precheck(args, &answer) ? EXIT_FAILURE : sl_ctl_show(args, answer);
+	if (!args->kubernetes || args->node)
+		return sl_ctl_query(args);
+	return show_nodes(args, sl_view_nodes_check, sl_nodes_passed);
 }
 
 static bool is_named(const json_t *route, const char *name)

@@ -7,7 +7,7 @@
  */
 #include "base/buf.h"
 
-enum { SL_TABLE_MAX_COLUMNS = 12 };
+enum { SL_TABLE_MAX_COLUMNS = 13 };
 
 struct sl_table {
 	const char *const *titles;

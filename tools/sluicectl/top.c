@@ -82,6 +82,8 @@ int sl_top_read(struct sl_str text, struct sl_top_sample *ret)
 			r = add_bucket(&s, &p);
 		else if (sl_str_eqc(p.name, "sluice_connections_active"))
 			s.conns = p.value;
+		else if (sl_str_eqc(p.name, "sluice_spliced_active"))
+			s.spliced += p.value;
 		else if (sl_str_eqc(p.name, "sluice_requests_active"))
 			s.requests_active = p.value;
 	}
@@ -209,8 +211,9 @@ int sl_top_compare(const struct sl_top_sample *before, const struct sl_top_sampl
 	}
 	if (r)
 		return r;
-	*ret = json_pack("{s:I, s:f, s:f, s:f, s:f, s:O}", "interval_ms", (json_int_t)interval_ms,
-			 "connections", now->conns, "requests_active", now->requests_active,
-			 "requests_rate", requests, "errors_rate", errors, "rows", rows);
+	*ret = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:O}", "interval_ms",
+			 (json_int_t)interval_ms, "connections", now->conns, "spliced",
+			 now->spliced, "requests_active", now->requests_active, "requests_rate",
+			 requests, "errors_rate", errors, "rows", rows);
 	return *ret ? 0 : -ENOMEM;
 }

@@ -21,14 +21,15 @@ struct sl_top_row {
 struct sl_top_sample {
 	struct sl_arena arena;
 	struct sl_map rows;
-	double conns, requests_active;
+	double conns, spliced, requests_active;
 };
 
 /* text: as of the command "metrics". Returns 0 or -ENOMEM. */
 int sl_top_read(struct sl_str text, struct sl_top_sample *ret);
 void sl_top_deinit(struct sl_top_sample *s);
 
-/* {"interval_ms", "connections", "requests_active", "requests_rate", "errors_rate", "rows":
+/* {"interval_ms", "connections", "spliced", "requests_active", "requests_rate", "errors_rate",
+ * "rows":
  * [{"service", "route", "requests_rate", "errors_rate", "p50_ms"?, "p99_ms"?}]}, the busiest first.
  * Counters that went back began again. Returns 0 with a new reference, or -ENOMEM. */
 int sl_top_compare(const struct sl_top_sample *before, const struct sl_top_sample *now,

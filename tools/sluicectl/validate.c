@@ -2,6 +2,7 @@
 #include "validate.h"
 
 #include <errno.h>
+#include <time.h>
 #include "args.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -78,7 +79,8 @@ static int check_model(const struct sl_model *model, json_t *answer)
 {
 	_cleanup_(sl_compile_report_freep) struct sl_compile_report *report = NULL;
 	_cleanup_(sl_snapshot_unrefp) struct sl_snapshot *snap = NULL;
-	struct sl_compile_opts opts = {.failure_policy = SL_FAIL_OPEN, .generation = 1};
+	struct sl_compile_opts opts = {
+		.failure_policy = SL_FAIL_OPEN, .generation = 1, .now_s = time(NULL)};
 	int r = sl_compile(model, &opts, &snap, &report);
 
 	if (!r)

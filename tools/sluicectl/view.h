@@ -10,6 +10,7 @@
 #include "table.h"
 
 int sl_view_status(const json_t *answer, struct sl_buf *out);
+int sl_view_serving(const json_t *answer, struct sl_buf *out); /* of status */
 int sl_view_routes(const json_t *answer, struct sl_buf *out);
 int sl_view_services(const json_t *answer, struct sl_buf *out);
 int sl_view_endpoints(const json_t *answer, struct sl_buf *out);
@@ -24,9 +25,20 @@ int sl_names_routes(const json_t *answer, struct sl_buf *out);	 /* HTTPRoute/ns/
 int sl_names_services(const json_t *answer, struct sl_buf *out); /* ns/name:port */
 int sl_names_netns(const json_t *answer, struct sl_buf *out);	 /* ns/pod */
 
+/* Of all nodes of a cluster: {"nodes": [{"node", "pod", "ready", "answer" or "error"}]}. */
+int sl_view_nodes_status(const json_t *answer, struct sl_buf *out);
+int sl_view_nodes_version(const json_t *answer, struct sl_buf *out);
+int sl_view_nodes_check(const json_t *answer, struct sl_buf *out);
+/* Every node answered, and has all that is required. */
+bool sl_nodes_passed(const json_t *answer);
+/* Every node answered. */
+bool sl_nodes_answered(const json_t *answer);
+
 int sl_view_conns(const json_t *answer, struct sl_buf *out);
 int sl_view_validate(const json_t *answer, struct sl_buf *out);
 
+/* Whether the agent is this Pod's, by POD_NAME in the environment; any is when that is not set. */
+bool sl_serving_is_mine(const json_t *answer);
 /* Whether every required check passed. */
 bool sl_check_passed(const json_t *answer);
 /* Whether there is no error, and every condition is as it should be. */

@@ -35,6 +35,31 @@ static void request_cell(struct sl_table *t, const json_t *conn)
 		sl_table_add(t, NULL);
 }
 
+/* "spliced", "candidate", "leaving", "left:length", "no:blocking"; "" when nothing is decided. */
+static const char *splice_text(const json_t *conn, const char *key, const char *why_key,
+			       char text[64])
+{
+	const char *state = sl_json_text(conn, key), *why = sl_json_text(conn, why_key);
+
+	if (!*why)
+		return !strcmp(state, "plain") ? "" : state;
+	(void)snprintf(text, 64, "%s:%s", !strcmp(state, "plain") ? "no" : state, why);
+	return text;
+}
+
+/* Client's side, and if there is one the endpoint's. */
+static void splice_cell(struct sl_table *t, const json_t *conn)
+{
+	char a[64], b[64];
+	const char *client = splice_text(conn, "splice", "splice_why", a);
+	const char *endpoint = splice_text(conn, "endpoint_splice", "endpoint_splice_why", b);
+
+	if (*endpoint)
+		sl_table_printf(t, "%s/%s", *client ? client : "-", endpoint);
+	else
+		sl_table_add(t, client);
+}
+
 static void row(struct sl_table *t, const json_t *c)
 {
 	char age[SL_HUMAN_TEXT];
@@ -46,6 +71,7 @@ static void row(struct sl_table *t, const json_t *c)
 	sl_table_add(t, sl_json_text(c, "protocol"));
 	request_cell(t, c);
 	sl_table_add(t, sl_json_text(c, "endpoint"));
+	splice_cell(t, c);
 	sl_json_number_cell(t, c, "requests");
 	bytes_cell(t, c, "received");
 	bytes_cell(t, c, "sent");
@@ -55,9 +81,9 @@ static void row(struct sl_table *t, const json_t *c)
 
 int sl_view_conns(const json_t *answer, struct sl_buf *out)
 {
-	static const char *const titles[] = {"POD",	 "CLIENT",  "SERVICE",	    "STATE",
-					     "PROTOCOL", "REQUEST", "ENDPOINT",	    "REQUESTS",
-					     "RECEIVED", "SENT",    "IN/OUT-PER-S", "AGE"};
+	static const char *const titles[] = {
+		"POD",	  "CLIENT",   "SERVICE",  "STATE", "PROTOCOL",	   "REQUEST", "ENDPOINT",
+		"SPLICE", "REQUESTS", "RECEIVED", "SENT",  "IN/OUT-PER-S", "AGE"};
 	_cleanup_(sl_table_deinit) struct sl_table t = SL_TABLE_INIT(titles);
 	const json_t *conns = json_object_get(answer, "connections"), *c;
 	long long n_missing = sl_json_number(answer, "workers_missing");

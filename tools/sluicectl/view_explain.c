@@ -58,6 +58,42 @@ static void list(struct sl_facts *f, const char *name, const json_t *items)
 			json_is_string(item) ? json_string_value(item) : "");
 }
 
+static void retry(struct sl_facts *f, const json_t *r)
+{
+	const json_t *code, *pause = json_object_get(r, "backoff_ms");
+	char on[2048] = "";
+	size_t i, n = 0;
+
+	if (!r)
+		return;
+	json_array_foreach (json_object_get(r, "codes"), i, code) {
+		if (n < sizeof(on))
+			n += (size_t)snprintf(on + n, sizeof(on) - n, "%s%lld",
+					      i ? ", " : " and on ",
+					      (long long)json_integer_value(code));
+	}
+	sl_fact(f, "Retry", "%lld times when nothing was done%s", sl_json_number(r, "attempts"),
+		on);
+	if (pause)
+		sl_fact(f, "", "backoff %lld ms", (long long)json_integer_value(pause));
+}
+
+static void persistence(struct sl_facts *f, const json_t *r)
+{
+	long long absolute_ms = sl_json_number(r, "absolute_timeout_ms");
+	long long idle_ms = sl_json_number(r, "idle_timeout_ms");
+
+	if (!r)
+		return;
+	sl_fact(f, "Session", "kept by %s %s",
+		strcmp(sl_json_text(r, "type"), "Header") == 0 ? "header" : "cookie",
+		sl_json_text(r, "name"));
+	if (absolute_ms)
+		sl_fact(f, "", "for %lld ms", absolute_ms);
+	if (idle_ms)
+		sl_fact(f, "", "while it is used every %lld ms", idle_ms);
+}
+
 static void rule(struct sl_facts *f, const json_t *answer)
 {
 	const json_t *r = json_object_get(answer, "rule");
@@ -72,6 +108,22 @@ static void rule(struct sl_facts *f, const json_t *answer)
 		sl_fact(f, "Timeouts", "request %lld ms", request_ms);
 	if (backend_ms)
 		sl_fact(f, request_ms ? "" : "Timeouts", "backendRequest %lld ms", backend_ms);
+	retry(f, json_object_get(r, "retry"));
+	persistence(f, json_object_get(r, "session"));
+	if (*sl_json_text(r, "faults"))
+		sl_fact(f, "Faults", "%s", sl_json_text(r, "faults"));
+}
+
+/* enforced_by: where the route asks for the kernel. */
+static void connection(struct sl_facts *f, const json_t *r)
+{
+	const char *by = sl_json_text(r, "enforced_by");
+
+	sl_fact(f, "Result", "%s",
+		strcmp(by, "kernel") == 0 ? "the kernel sends each new connection to a backend"
+					  : "the connection goes to a backend as it is");
+	if (strcmp(by, "agent") == 0)
+		sl_fact(f, "By the agent", "%s", sl_json_text(r, "enforced_by_why"));
 }
 
 static void result(struct sl_facts *f, const json_t *answer)
@@ -85,8 +137,13 @@ static void result(struct sl_facts *f, const json_t *answer)
 	else if (strcmp(kind, "redirect") == 0)
 		sl_fact(f, "Result", "answered with %lld, Location %s", sl_json_number(r, "status"),
 			sl_json_text(r, "location"));
+	else if (strcmp(kind, "preflight") == 0)
+		sl_fact(f, "Result", "answered with %lld by the CORS filter",
+			sl_json_number(r, "status"));
 	else if (strcmp(kind, "connection") == 0)
-		sl_fact(f, "Result", "the connection goes to a backend as it is");
+		connection(f, r);
+	else if (strcmp(kind, "flow") == 0)
+		sl_fact(f, "Result", "the kernel sends each new flow to a backend");
 	else if (strcmp(kind, "refused") == 0)
 		sl_fact(f, "Result", "the connection is refused: %s", reason);
 	else if (strcmp(kind, "backends") == 0)
@@ -116,22 +173,59 @@ static void sent_cell(struct sl_table *t, const json_t *backend)
 {
 	long long status = sl_json_number(backend, "status");
 	const char *location = sl_json_text(backend, "location");
+	const json_t *tls = json_object_get(backend, "tls");
+	const char *to = sl_json_text(tls, "hostname");
 
 	if (json_is_true(json_object_get(backend, "refused")))
-		sl_table_add(t, json_is_true(json_object_get(backend, "resolved"))
+		sl_table_add(t, json_is_true(json_object_get(tls, "refused"))
+					? "refused: its BackendTLSPolicy cannot be honoured"
+				: json_is_true(json_object_get(backend, "resolved"))
 					? "refused: no ready endpoint"
 					: "refused: the reference is not resolved");
 	else if (!sl_json_text(backend, "path")[0] && !status && !*location)
-		sl_table_add(t, "bytes");
+		sl_table_printf(t, "bytes%s%s", *to ? ", TLS to " : "", to);
 	else if (!json_is_true(json_object_get(backend, "resolved")))
 		sl_table_printf(t, "%lld: the reference is not resolved", status);
 	else if (*location)
 		sl_table_printf(t, "%lld, Location %s", status, location);
+	else if (strcmp(sl_json_text(backend, "kind"), "preflight") == 0)
+		sl_table_printf(t, "%lld by the CORS filter", status);
+	else if (json_is_true(json_object_get(tls, "refused")))
+		sl_table_printf(t, "%lld: its BackendTLSPolicy cannot be honoured", status);
 	else if (status)
 		sl_table_printf(t, "%lld: no ready endpoint", status);
 	else
-		sl_table_printf(t, "%s, Host %s", sl_json_text(backend, "path"),
-				sl_json_text(backend, "authority"));
+		sl_table_printf(t, "%s, Host %s%s%s", sl_json_text(backend, "path"),
+				sl_json_text(backend, "authority"), *to ? ", TLS to " : "", to);
+}
+
+/* A line for each policy of a backend. */
+static int balancing(const json_t *answer, struct sl_buf *out)
+{
+	const json_t *b;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach (json_object_get(answer, "backends"), i, b) {
+		const char *text = sl_json_text(b, "balancing");
+
+		if (!r && *text)
+			r = sl_buf_printf(out, "%s is balanced by %s\n", sl_json_text(b, "name"),
+					  text);
+		text = sl_json_text(b, "retry_budget");
+		if (!r && *text)
+			r = sl_buf_printf(out, "%s takes as many retries as %s\n",
+					  sl_json_text(b, "name"), text);
+		text = sl_json_text(json_object_get(b, "session"), "name");
+		if (!r && *text)
+			r = sl_buf_printf(out, "%s keeps sessions by %s\n", sl_json_text(b, "name"),
+					  text);
+		text = sl_json_text(b, "faults");
+		if (!r && *text)
+			r = sl_buf_printf(out, "%s has faults of %s\n", sl_json_text(b, "name"),
+					  text);
+	}
+	return r;
 }
 
 static int backends(const json_t *answer, struct sl_buf *out)
@@ -156,7 +250,9 @@ static int backends(const json_t *answer, struct sl_buf *out)
 	if (!t.n_cells && !t.error)
 		return 0;
 	r = sl_buf_append(out, "\n", 1);
-	return r ? r : sl_table_render(&t, "", out);
+	if (!r)
+		r = sl_table_render(&t, "", out);
+	return r ? r : balancing(answer, out);
 }
 
 static void verdict_cell(struct sl_table *t, const json_t *step)
@@ -204,8 +300,45 @@ static int steps(const json_t *answer, struct sl_buf *out)
 	return r;
 }
 
+/* What the shadow routes would do. */
+static int shadow(const json_t *s, struct sl_buf *out)
+{
+	struct sl_facts f = {.out = out};
+	_cleanup_(sl_buf_deinit) struct sl_buf differs = SL_BUF_INIT(0);
+	const char *verdict = sl_json_text(s, "verdict");
+	const json_t *item;
+	size_t i;
+	int r = sl_buf_append(out, "\n", 1);
+
+	if (r)
+		return r;
+	json_array_foreach (json_object_get(s, "differs"), i, item) {
+		if (!r)
+			r = sl_buf_printf(&differs, "%s%s", i ? ", " : "",
+					  json_is_string(item) ? json_string_value(item) : "");
+	}
+	if (strcmp(verdict, "differs") == 0)
+		sl_fact(&f, "Shadow",
+			"if its shadow routes were enforced, these would differ: %.*s",
+			SL_STR_ARG(sl_buf_str(&differs)));
+	else if (strcmp(verdict, "same") == 0)
+		sl_fact(&f, "Shadow", "a shadow rule would take it, and nothing would differ");
+	else
+		sl_fact(&f, "Shadow", "no shadow rule would take it");
+	if (strcmp(verdict, "unaffected") != 0) {
+		rule(&f, s);
+		result(&f, s);
+	}
+	if (!r)
+		r = f.error;
+	if (!r)
+		r = backends(s, out);
+	return r ? r : steps(s, out);
+}
+
 int sl_view_explain(const json_t *answer, struct sl_buf *out)
 {
+	const json_t *of_shadows = json_object_get(answer, "shadow");
 	struct sl_facts f = {.out = out};
 	int r;
 
@@ -218,5 +351,7 @@ int sl_view_explain(const json_t *answer, struct sl_buf *out)
 	r = f.error;
 	if (!r)
 		r = backends(answer, out);
-	return r ? r : steps(answer, out);
+	if (!r)
+		r = steps(answer, out);
+	return r || !of_shadows ? r : shadow(of_shadows, out);
 }

@@ -2,11 +2,10 @@
 #include "base/cleanup.h"
 #include "view.h"
 
-/* Accepted and ResolvedRefs should be True, any other (PartiallyInvalid) not. */
+/* PartiallyInvalid should not be True, and any other should. */
 bool sl_condition_is_fine(const json_t *c)
 {
-	const char *type = sl_json_text(c, "type");
-	bool wants_true = strcmp(type, "Accepted") == 0 || strcmp(type, "ResolvedRefs") == 0;
+	bool wants_true = strcmp(sl_json_text(c, "type"), "PartiallyInvalid") != 0;
 
 	return (strcmp(sl_json_text(c, "status"), "True") == 0) == wants_true;
 }
@@ -62,6 +61,16 @@ static void problem_cell(struct sl_table *t, const json_t *conditions)
 	sl_table_add(t, r ? NULL : sl_buf_ptr(&text));
 }
 
+static void shadow_cell(struct sl_table *t, const json_t *shadow)
+{
+	if (shadow)
+		sl_table_printf(
+			t, "takes %lld of %lld, %lld differ", sl_json_number(shadow, "matched"),
+			sl_json_number(shadow, "evaluated"), sl_json_number(shadow, "differs"));
+	else
+		sl_table_add(t, NULL);
+}
+
 static void row(struct sl_table *t, const json_t *route, const json_t *parent)
 {
 	const json_t *conditions = json_object_get(parent, "conditions");
@@ -74,15 +83,19 @@ static void row(struct sl_table *t, const json_t *route, const json_t *parent)
 		sl_table_add(t, NULL);
 	sl_table_add(t, sl_json_text(find_condition(conditions, "Accepted"), "status"));
 	sl_table_add(t, sl_json_text(find_condition(conditions, "ResolvedRefs"), "status"));
-	sl_table_printf(t, "%zu", json_array_size(json_object_get(route, "rules")));
+	if (json_object_get(route, "rules"))
+		sl_table_printf(t, "%zu", json_array_size(json_object_get(route, "rules")));
+	else
+		sl_table_add(t, NULL);
 	sl_json_number_cell(t, route, "requests");
+	shadow_cell(t, json_object_get(route, "shadow"));
 	problem_cell(t, conditions);
 }
 
 int sl_view_routes(const json_t *answer, struct sl_buf *out)
 {
 	static const char *const titles[] = {"ROUTE", "PARENT",	  "ACCEPTED", "RESOLVEDREFS",
-					     "RULES", "REQUESTS", "PROBLEM"};
+					     "RULES", "REQUESTS", "SHADOW",   "PROBLEM"};
 	_cleanup_(sl_table_deinit) struct sl_table t = SL_TABLE_INIT(titles);
 	const json_t *route, *parent;
 	size_t i, k;

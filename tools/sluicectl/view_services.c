@@ -14,7 +14,9 @@ static void port_row(struct sl_table *t, const json_t *service, const json_t *po
 			sl_table_add(t, NULL);
 		return;
 	}
-	sl_table_printf(t, "%lld%s%s", sl_json_number(port, "port"), *name ? "/" : "", name);
+	sl_table_printf(t, "%lld%s%s%s", sl_json_number(port, "port"),
+			strcmp(sl_json_text(port, "protocol"), "UDP") == 0 ? "/udp" : "",
+			*name ? "/" : "", name);
 	sl_table_printf(t, "%lld/%lld", sl_json_number(port, "ready"),
 			sl_json_number(port, "endpoints"));
 	sl_table_add(t, json_is_true(json_object_get(port, "routed")) ? "yes" : "no");
@@ -43,7 +45,8 @@ int sl_view_services(const json_t *answer, struct sl_buf *out)
 
 int sl_view_endpoints(const json_t *answer, struct sl_buf *out)
 {
-	static const char *const titles[] = {"SERVICE", "ADDRESS", "POD", "NODE", "READY"};
+	static const char *const titles[] = {"SERVICE", "ADDRESS", "POD", "NODE",
+					     "ZONE",	"READY",   "USED"};
 	_cleanup_(sl_table_deinit) struct sl_table t = SL_TABLE_INIT(titles);
 	const json_t *e;
 	size_t i;
@@ -53,7 +56,13 @@ int sl_view_endpoints(const json_t *answer, struct sl_buf *out)
 		sl_table_add(&t, sl_json_text(e, "address"));
 		sl_table_add(&t, sl_json_text(e, "pod"));
 		sl_table_add(&t, sl_json_text(e, "node"));
-		sl_table_add(&t, json_is_true(json_object_get(e, "ready")) ? "yes" : "no");
+		sl_table_add(&t, sl_json_text(e, "zone"));
+		sl_table_add(&t, json_is_true(json_object_get(e, "ready"))    ? "yes"
+				 : json_is_true(json_object_get(e, "ending")) ? "ending"
+									      : "no");
+		sl_table_add(&t, json_is_true(json_object_get(e, "ejected")) ? "ejected"
+				 : json_is_true(json_object_get(e, "used"))  ? "yes"
+									     : "no");
 	}
 	return sl_table_render(&t, "no endpoints", out);
 }

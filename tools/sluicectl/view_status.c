@@ -4,12 +4,23 @@
 #include "human.h"
 #include "view.h"
 
-static void datapath(struct sl_facts *f, const json_t *d)
+static void counts(struct sl_facts *f, const char *what, json_t *by_reason)
 {
-	json_t *counts = json_object_get(d, "not_steered"), *n;
 	_cleanup_(sl_buf_deinit) struct sl_buf text = SL_BUF_INIT(0);
 	const char *reason;
+	json_t *n;
 
+	json_object_foreach (by_reason, reason, n) {
+		if (!f->error && json_integer_value(n))
+			f->error = sl_buf_printf(&text, "%s%s %lld", sl_buf_len(&text) ? ", " : "",
+						 reason, json_integer_value(n));
+	}
+	if (sl_buf_len(&text))
+		sl_fact(f, what, "%.*s", SL_STR_ARG(sl_buf_str(&text)));
+}
+
+static void datapath(struct sl_facts *f, const json_t *d)
+{
 	if (strcmp(sl_json_text(d, "state"), "attached") != 0) {
 		sl_fact(f, "Datapath", "%s", sl_json_text(d, "state"));
 		return;
@@ -19,13 +30,23 @@ static void datapath(struct sl_facts *f, const json_t *d)
 	if (json_is_integer(json_object_get(d, "heartbeat_age_ms")))
 		sl_fact(f, "Heartbeat", "%lld ms ago", sl_json_number(d, "heartbeat_age_ms"));
 	sl_fact(f, "Steered", "%lld", sl_json_number(d, "steered"));
-	json_object_foreach (counts, reason, n) {
-		if (!f->error && json_integer_value(n))
-			f->error = sl_buf_printf(&text, "%s%s %lld", sl_buf_len(&text) ? ", " : "",
-						 reason, json_integer_value(n));
+	counts(f, "Not steered", json_object_get(d, "not_steered"));
+	counts(f, "UDP", json_object_get(d, "udp"));
+	counts(f, "TCP by the kernel", json_object_get(d, "tcp_by_kernel"));
+}
+
+static void splice(struct sl_facts *f, const json_t *s)
+{
+	if (!json_is_object(s))
+		return; /* an older agent */
+	if (strcmp(sl_json_text(s, "state"), "on") != 0) {
+		sl_fact(f, "Splicing", "off: %s", sl_json_text(s, "why"));
+		return;
 	}
-	if (sl_buf_len(&text))
-		sl_fact(f, "Not steered", "%.*s", SL_STR_ARG(sl_buf_str(&text)));
+	sl_fact(f, "Splicing", "%lld active, %lld total, detector %s", sl_json_number(s, "active"),
+		sl_json_number(s, "total"), sl_json_text(s, "detector"));
+	counts(f, "Back to TCP", json_object_get(s, "left"));
+	counts(f, "Never spliced", json_object_get(s, "never"));
 }
 
 static void facts(struct sl_facts *f, const json_t *answer)
@@ -45,6 +66,7 @@ static void facts(struct sl_facts *f, const json_t *answer)
 	sl_fact(f, "Connections", "%lld active, %lld total", sl_json_number(conns, "active"),
 		sl_json_number(conns, "total"));
 	datapath(f, json_object_get(answer, "datapath"));
+	splice(f, json_object_get(answer, "splice"));
 	sl_fact(f, "Network namespaces", "%lld", sl_json_number(answer, "netns"));
 }
 
@@ -94,4 +116,19 @@ int sl_view_status(const json_t *answer, struct sl_buf *out)
 	if (!r)
 		r = sl_buf_append(out, "\n", 1);
 	return r ? r : sl_view_routes(answer, out);
+}
+
+int sl_view_serving(const json_t *answer, struct sl_buf *out)
+{
+	const char *pod = sl_json_text(answer, "pod");
+
+	return sl_buf_printf(out, "pid %lld%s%s\n", sl_json_number(answer, "pid"),
+			     *pod ? " of Pod " : "", pod);
+}
+
+bool sl_serving_is_mine(const json_t *answer)
+{
+	const char *pod = getenv("POD_NAME");
+
+	return !pod || strcmp(pod, sl_json_text(answer, "pod")) == 0;
 }

@@ -44,9 +44,11 @@ int sl_top_view(const json_t *answer, size_t max_rows, struct sl_buf *out)
 		sl_table_add(&t, sl_json_text(row, "route"));
 	}
 	r = sl_buf_printf(out,
-			  "%.1f requests/s, %.1f errors/s, %.0f under way, %.0f connections\n\n",
+			  "%.1f requests/s, %.1f errors/s, %.0f under way, %.0f connections, "
+			  "%.0f spliced\n\n",
 			  real(answer, "requests_rate"), real(answer, "errors_rate"),
-			  real(answer, "requests_active"), real(answer, "connections"));
+			  real(answer, "requests_active"), real(answer, "connections"),
+			  real(answer, "spliced"));
 	if (!r)
 		r = sl_table_render(&t, "no requests yet", out);
 	if (!r && n_left_out)

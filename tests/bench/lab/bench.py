@@ -15,6 +15,7 @@ from harness.wait import wait_for
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BACKEND_PORT = 8080
+SPLICED_PORT = 8081  # servers whose sockets are seen by the path's own programs
 C_FLAGS = ["-O2", "-g", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -25,16 +26,18 @@ class Bench:
         self.n_cgroups = 0
         self.cgroups = []
         self.processes = []
-        self.client, self.backend = fabric.pod("client"), fabric.pod("backend")
+        self.client, self.backend, self.neighbour = (fabric.pod(name) for name in ("client", "backend", "neighbour"))
         # Not under the agents' cgroups: nothing of Sluice is on the way of the other paths.
         self.plain = self.cgroup()
         self.client_entry = netns.Entry(self.client.netns, self.plain.path)
         for name in ("server", "relay", "client"):
             self.compile(name)
-        self.popen(netns.Entry(self.backend.netns, self.plain.path),
-                   [self.tool("server"), str(BACKEND_PORT)], role="load")
-        wait_for(lambda: self.answers(self.client_entry, (self.backend.v4, BACKEND_PORT)), 10,
-                 what="the backend")
+        self.serve(self.plain, BACKEND_PORT)
+
+    def serve(self, group, port):
+        """A backend in that cgroup."""
+        self.popen(netns.Entry(self.backend.netns, group.path), [self.tool("server"), str(port)], role="load")
+        wait_for(lambda: self.answers(self.client_entry, (self.backend.v4, port)), 10, what="the backend")
 
     def tool(self, name):
         return os.path.join(self.folder, name)

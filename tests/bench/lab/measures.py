@@ -6,8 +6,9 @@ import re
 import subprocess
 import time
 
-from harness import manifests as m
+from harness import manifests as m, netns
 from harness.rawhttp import Conn
+from harness.wait import wait_for
 
 from .bench import cpu_seconds, rss_bytes
 
@@ -40,12 +41,31 @@ def requests(path, opts):
     return values
 
 
-def ping(path, opts):
-    n = 1000 * opts.seconds
+def ping(path, opts, per_second=1000):
+    n = per_second * opts.seconds
     text = path.bench.run(path.entry, [path.bench.tool("client"), "ping", path.addr[0], str(path.addr[1]),
                                        f"{path.prefix}/{KB}", str(n)])
     p50, p99 = (int(word) for word in text.split())
     return {"p50_us": p50 / 1000, "p99_us": p99 / 1000}
+
+
+def established(pod):
+    return pod.run(["ss", "-Htn", "state", "established"]).stdout.splitlines()
+
+
+def neighbour(path, opts):
+    """Latency beside another pod that takes long answers on few connections and on many."""
+    values = {}
+    for n_conns in (4, 64):
+        bulk = path.bench.popen(netns.Entry(path.bench.neighbour.netns, path.agent.group.path),
+                                ["wrk", "-t1", f"-c{n_conns}", "-d1h", path.url(10 * MB)], role="load")
+        try:
+            wait_for(lambda: len(established(path.bench.neighbour)) >= n_conns, 10, what="the bulk transfers")
+            shown = ping(path, opts, 100)
+        finally:
+            path.bench.end(bulk)
+        values.update({f"{name}_{n_conns}": v for name, v in shown.items()})
+    return values
 
 
 def connections(path, opts):

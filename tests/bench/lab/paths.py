@@ -16,7 +16,7 @@ from harness.netns import Entry
 from harness.rawhttp import Conn
 from harness.wait import wait_for
 
-from .bench import BACKEND_PORT, tree
+from .bench import BACKEND_PORT, HERE, SPLICED_PORT, tree
 
 ALL = {"requests", "ping", "connections", "body", "memory"}
 
@@ -99,8 +99,37 @@ class Program(Path):
 class Relay(Program):
     routes = False
 
+    backend_port = BACKEND_PORT
+
     def command(self):
-        return [self.bench.tool("relay"), str(self.addr[1]), self.bench.backend.v4, str(BACKEND_PORT)]
+        return [self.bench.tool("relay"), str(self.addr[1]), self.bench.backend.v4, str(self.backend_port)]
+
+
+class SplicedRelay(Relay):
+    """The relay with both hops past TCP (relay_spliced.bpf.c); client, relay and backend in a cgroup of its own."""
+    measures = {"requests", "ping"}
+    backend_port = SPLICED_PORT + 1
+
+    def start(self):
+        lab = self.bench
+        group = lab.cgroup()
+        self.entry = Entry(lab.client.netns, group.path)
+        program, pins = os.path.join(lab.folder, "relay_spliced.bpf.o"), os.path.join(lab.fabric.bpffs, self.name)
+        arch = {"x86_64": "x86", "aarch64": "arm64"}.get(os.uname().machine, "x86")
+        multiarch = subprocess.run(["cc", "-print-multiarch"], capture_output=True, text=True).stdout.strip()
+        run = lambda *argv: subprocess.run(argv, check=True, capture_output=True, text=True)  # noqa: E731
+        try:
+            run("clang", "-O2", "-g", "-target", "bpf", f"-D__TARGET_ARCH_{arch}", f"-I/usr/include/{multiarch}",
+                "-c", os.path.join(HERE, "relay_spliced.bpf.c"), "-o", program)
+            os.mkdir(pins)
+            run(installed("bpftool"), "prog", "loadall", program, pins, "pinmaps", pins)
+            run(installed("bpftool"), "prog", "attach", "pinned", f"{pins}/bench_msg", "msg_verdict", "pinned",
+                f"{pins}/socks")
+            run(installed("bpftool"), "cgroup", "attach", group.path, "sock_ops", "pinned", f"{pins}/bench_sockops")
+        except (OSError, subprocess.CalledProcessError) as e:
+            raise Unavailable(f"no programs: {getattr(e, 'stderr', None) or e}") from None
+        lab.serve(group, self.backend_port)
+        super().start()
 
 
 class HAProxy(Program):
@@ -199,15 +228,16 @@ class Envoy(Program):
 class SluiceAgent:
     """An agent with its own cgroup, folder of manifests and pins; several paths may share it."""
 
-    def __init__(self, bench, name, workers=1, build=None):
+    def __init__(self, bench, name, workers=1, build=None, options=()):
         self.bench, self.name, self.workers, self.build = bench, name, workers, build
+        self.options = list(options)
         self.group = bench.cgroup()
         self.folder = os.path.join(bench.folder, "agents", name)
         self.config = os.path.join(self.folder, "config")
         self.bpffs = os.path.join(bench.fabric.bpffs, name)
         os.makedirs(self.config)
         self.agent = None
-        self.write("pods.yaml", [m.namespace("shop"), m.pod(bench.client), m.pod(bench.backend)])
+        self.write("pods.yaml", [m.namespace("shop"), *map(m.pod, (bench.client, bench.backend, bench.neighbour))])
 
     def write(self, file, objects):
         hidden = os.path.join(self.config, "." + file)
@@ -215,8 +245,8 @@ class SluiceAgent:
             f.write(m.documents(objects))
         os.rename(hidden, os.path.join(self.config, file))
 
-    def service(self, name, vip):
-        ports = [m.port(80, BACKEND_PORT)]
+    def service(self, name, vip, backend_port=BACKEND_PORT):
+        ports = [m.port(80, backend_port)]
         self.write(f"service-{name}.yaml",
                    [m.service(name, vip, ports), m.endpoint_slice(name, [self.bench.backend], ports)])
 
@@ -224,7 +254,7 @@ class SluiceAgent:
         return ["--config", self.config, "--cgroup", self.group.path, "--bpffs", self.bpffs,
                 "--netns-dir", self.bench.fabric.netns_dir, "--no-host-netns", "--metrics", "off",
                 "--admin-socket", os.path.join(self.folder, "admin.sock"), "--workers", str(self.workers),
-                "--log-level", "warn", "--drain-timeout", "200"]
+                "--log-level", "warn", "--drain-timeout", "200", *self.options]
 
     def start(self, env=None, wrapper=()):
         if not self.agent:
@@ -248,15 +278,16 @@ def rules_to(service, prefixes):
 
 class Sluice(Path):
     """A Service of an agent. n_rules: how many of them its route has; the last one is asked."""
+    measures = ALL | {"neighbour"}
 
-    def __init__(self, bench, name, agent, service, vip, n_rules=1, measures=None):
+    def __init__(self, bench, name, agent, service, vip, n_rules=1, measures=None, backend_port=BACKEND_PORT):
         super().__init__(bench, name)
         self.agent, self.service = agent, service
         self.addr = (vip, 80)
         self.entry = Entry(bench.client.netns, agent.group.path)
         if measures:
             self.measures = measures
-        self.agent.service(service, vip)
+        self.agent.service(service, vip, backend_port)
         prefixes = ["/bench"] if n_rules == 1 else [f"/bench-{i}" for i in range(n_rules)]
         self.prefix = prefixes[-1]
         self.agent.write(f"routes-{service}.yaml", rules_to(service, prefixes))
@@ -270,6 +301,36 @@ class Sluice(Path):
 
     def pids(self):
         return [self.agent.agent.pid]
+
+
+class SplicedSluice(Sluice):
+    """Its backend is a pod that the agent's programs see, too: both hops can be spliced."""
+    measures = ALL - {"memory"}
+
+    def __init__(self, bench, name, vip):
+        agent = SluiceAgent(bench, "spliced", options=["--splice", "on"])
+        super().__init__(bench, name, agent, "web", vip, backend_port=SPLICED_PORT)
+
+    def start(self):
+        self.agent.start()
+        self.bench.serve(self.agent.group, SPLICED_PORT)
+        self.wait_ready()
+
+    def check(self):
+        """Also that a connection in use becomes spliced on both sides."""
+        super().check()
+
+        def become():
+            with Conn(self.addr, timeout=30) as c:
+                wait_for(lambda: c.request(target=f"{self.prefix}/16").status == 200 and self.n_spliced() >= 2, 20,
+                         what="a spliced connection")
+        self.entry.call(become, timeout=60)
+
+    def n_spliced(self):
+        text = subprocess.run([binary("sluicectl", self.agent.build), "metrics", "-s",
+                               os.path.join(self.agent.folder, "admin.sock")],
+                              check=True, capture_output=True, text=True).stdout
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("sluice_spliced_total"))
 
 
 def installed(name):

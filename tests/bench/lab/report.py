@@ -19,7 +19,12 @@ VALUES = [
     ("body", "cpu_s_per_gb_100k", "100 KB bodies, proxy CPU seconds per GB", 2),
     ("body", "mb_per_s_10m", "10 MB bodies, MB/s", 0),
     ("body", "cpu_s_per_gb_10m", "10 MB bodies, proxy CPU seconds per GB", 2),
+    ("neighbour", "p50_us_4", "another pod has 4 connections with 10 MB bodies: median latency, µs", 0),
+    ("neighbour", "p50_us_64", "another pod has 64 connections with 10 MB bodies: median latency, µs", 0),
+    ("neighbour", "p99_us_64", "another pod has 64 connections with 10 MB bodies: 99th percentile, µs", 0),
 ]
+SPLICED_TARGETS = [("a spliced relay's", "0.9", "relay-spliced"), ("HAProxy's", "1.5", "haproxy"),
+                   ("nginx's", "1.5", "nginx"), ("Envoy's", "6", "envoy"), ("a direct connection's", "0.75", "direct")]
 MEMORY = [("rss_mb_idle", "idle"), ("rss_mb_1000", "1,000 connections"), ("rss_mb_10000", "10,000 connections")]
 
 
@@ -123,8 +128,8 @@ def edits(samples):
 
 def targets(samples):
     """What the project set itself, beside what was measured. Tells, does not judge."""
-    def rate(other):
-        return spread(samples.ratios("requests", "sluice", other, "requests_per_s"), 2)
+    def rate(other, path="sluice"):
+        return spread(samples.ratios("requests", path, other, "requests_per_s"), 2)
 
     def first(measure, path, name, digits):
         values = samples.values(measure, path, name)
@@ -138,6 +143,8 @@ def targets(samples):
     rows = [["requests/s, of the relay's", "0.9", rate("relay")],
             ["requests/s, of HAProxy's", "1", rate("haproxy")], ["requests/s, of nginx's", "1", rate("nginx")],
             ["requests/s, of Envoy's", "4", rate("envoy")],
+            *([f"spliced: requests/s, of {name}", target, rate(other, "sluice-spliced")]
+              for name, target, other in SPLICED_TARGETS),
             ["requests/s with 10,000 rules, of those with 10", "1", rules],
             ["resident memory idle, MB", "10", first("memory", "sluice", "rss_mb_idle", 1)],
             ["with 1,000 routes and 1,000 connections, MB", "20",

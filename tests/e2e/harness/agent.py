@@ -82,7 +82,9 @@ class Agent:
         self.process.wait()
 
     def freeze(self):
+        """Returns when it stands still, or has ended."""
         self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self):
         self.signal(signal.SIGCONT)

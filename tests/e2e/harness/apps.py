@@ -39,7 +39,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     upstream target {{ server {target}; keepalive 8; }}
     server {{
-        listen {listen};
+        listen {listen}{tls};
         location / {{ proxy_pass http://target; }}
         {static}
     }}
@@ -116,13 +116,18 @@ class Builder:
         return self.folder
 
 
-def nginx(folder, listen, target, static=None, buffering=False):
+def _tls_lines(cert, key, http2):
+    return f" ssl{' http2' if http2 else ''};\n        ssl_certificate {cert};\n        ssl_certificate_key {key}"
+
+
+def nginx(folder, listen, target, static=None, buffering=False, tls=None, http2=False):
+    """tls: files of a certificate and its key."""
     place = f"location /down/ {{ root {static}; }}" if static else ""
     path = os.path.join(folder, f"nginx-{listen.replace(':', '-')}")
     os.makedirs(path)
     with open(os.path.join(path, "nginx.conf"), "w") as f:
         f.write(_NGINX.format(folder=path, listen=listen, target=target, static=place,
-                              buffering="on" if buffering else "off"))
+                              tls=_tls_lines(*tls, http2) if tls else "", buffering="on" if buffering else "off"))
     return ["/usr/sbin/nginx", "-p", path, "-c", os.path.join(path, "nginx.conf")]
 
 

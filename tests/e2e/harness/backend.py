@@ -9,7 +9,7 @@ import sys
 from .rawhttp import Seen
 from .wait import scaled, wait_for
 
-PORTS = {"http": 8080, "echo": 9000, "banner": 9001, "sink": 9002, "source": 9003, "tls": 8443, "udp": 5353}
+PORTS = {"http": 8080, "h2": 9100, "echo": 9000, "banner": 9001, "sink": 9002, "source": 9003, "tls": 8443, "udp": 5353}
 
 
 class Backend:

@@ -13,11 +13,14 @@ does is chosen by query parameters of the request:
   noread=1       never read the body             raw=TEXT     these bytes instead of an answer
   stale=ID       (by set) FIN instead of an answer on that connection
   nolength=1     204/304 without a length        upgrade by Upgrade: websocket or Upgrade: echo
+NAME.each=A,B,C is NAME=A for the first request with that target, NAME=B for the next, NAME=C from then
+on; nothing between the commas is no such option.
 A unix socket takes commands, one JSON line each: seen, reset, stats, set.
 """
 import argparse
 import asyncio
 import base64
+import collections
 import hashlib
 import json
 import os
@@ -29,6 +32,7 @@ import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import pattern  # noqa: E402
+import echo_h2  # noqa: E402
 
 MAX_SEEN = 20000
 
@@ -39,11 +43,26 @@ class State:
         self.seen = []
         self.n_requests = 0
         self.n_accepted = 0
-        self.open = 0
+        self.open = []
         self.raw_bytes = 0
         self.bad = []
         self.settings = {}
         self.servers = {}
+        self.resets = []  # HTTP/2: connection, stream, code
+        self.targets = collections.Counter()
+
+    def option(self, query, nth, name, default=None):
+        if name + ".each" in query:
+            each = query[name + ".each"][-1].split(",")
+            return each[min(nth, len(each) - 1)] or default
+        if name in query:
+            return query[name][-1]
+        return self.settings.get(name, default)
+
+    def count(self, target):
+        """How many requests with that target came before."""
+        self.targets[target] += 1
+        return self.targets[target] - 1
 
 
 class Bad(Exception):
@@ -94,14 +113,13 @@ class Exchange:
         self.record = {"pod": self.state.pod, "method": self.method, "target": self.target,
                        "version": self.version, "headers": self.fields, "conn": self.conn["id"],
                        "nth": self.conn["nth"], "peer": self.conn["peer"], "local": self.conn["local"]}
+        self.nth = self.state.count(self.target)
         self.state.n_requests += 1
         if len(self.state.seen) < MAX_SEEN:
             self.state.seen.append(self.record)
 
     def option(self, name, default=None):
-        if name in self.query:
-            return self.query[name][-1]
-        return self.state.settings.get(name, default)
+        return self.state.option(self.query, self.nth, name, default)
 
     async def read_body(self):
         codings = ",".join(values(self.fields, "transfer-encoding")).lower().replace(" ", "")
@@ -262,7 +280,7 @@ def describe(state, writer):
 
 async def serve_http(state, reader, writer):
     conn = describe(state, writer)
-    state.open += 1
+    state.open.append(conn)
     try:
         while True:
             conn["nth"] += 1
@@ -279,7 +297,7 @@ async def serve_http(state, reader, writer):
     except (Bad, ValueError, asyncio.LimitOverrunError) as e:
         state.bad.append(str(e))
     finally:
-        state.open -= 1
+        state.open.remove(conn)
         writer.close()
 
 
@@ -362,7 +380,11 @@ class UdpEcho(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
-HANDLERS = {"http": serve_http, "echo": serve_echo, "banner": serve_banner, "sink": serve_sink,
+async def serve_h2(state, reader, writer):
+    await echo_h2.serve(state, describe(state, writer), reader, writer)
+
+
+HANDLERS = {"h2": serve_h2, "http": serve_http, "echo": serve_echo, "banner": serve_banner, "sink": serve_sink,
             "source": serve_source, "tls": serve_http}
 
 
@@ -399,13 +421,16 @@ async def serve_control(state, reader, writer):
         elif name == "reset":
             state.seen, state.bad, state.n_requests, state.raw_bytes = [], [], 0, 0
             state.n_accepted = 0
+            state.resets = []
             state.settings = {}
+            state.targets.clear()
         elif name == "set":
             state.settings.update(command["settings"])
             state.settings = {k: v for k, v in state.settings.items() if v is not None}
         elif name == "stats":
-            answer = {"requests": state.n_requests, "accepted": state.n_accepted, "open": state.open,
-                      "raw_bytes": state.raw_bytes, "bad": state.bad}
+            answer = {"requests": state.n_requests, "accepted": state.n_accepted, "open": len(state.open),
+                      "peers": [conn["peer"] for conn in state.open],
+                      "raw_bytes": state.raw_bytes, "bad": state.bad, "resets": state.resets}
         elif name == "close":
             for server in state.servers.pop(command["port"]):
                 server.close()

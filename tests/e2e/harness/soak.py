@@ -29,10 +29,10 @@ def program():
 class Soak:
     """A Service whose backend is the program itself."""
 
-    def __init__(self, world, name="soak"):
+    def __init__(self, world, name="soak", annotations=None):
         self.world = world
         self.backend = world.pod(name)
-        self.vips = world.add_service(name, [self.backend], PORTS)
+        self.vips = world.add_service(name, [self.backend], PORTS, annotations=annotations)
         world.route(name, [m.rule(backends=m.backend(name, 80))], [m.parent(name, port=80)])
         for port in (81, 82):
             world.route(f"{name}-{port}", [m.rule(backends=m.backend(name, port))], [m.parent(name, port=port)])

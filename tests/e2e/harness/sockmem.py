@@ -6,10 +6,11 @@ _SKMEM = re.compile(r"skmem:\(([^)]*)\)")
 _FIELD = re.compile(r"([a-z]+)(\d+)")
 
 
-def of_netns(entry):
-    """Bytes of all TCP sockets in the namespace: received, sent but not taken, set aside."""
+def of_netns(entry, which=""):
+    """Bytes of all TCP sockets in the namespace, or those that an expression of ss(8) names: received, sent but not
+    taken, set aside."""
     total = 0
-    for fields in _SKMEM.findall(entry.run(["ss", "-tmanH"]).stdout):
+    for fields in _SKMEM.findall(entry.run(["ss", "-tmanH", *which.split()]).stdout):
         f = {k: int(v) for k, v in _FIELD.findall(fields)}
         total += f["r"] + max(f["t"], f["w"]) + f["f"] + f["bl"]
     return total

@@ -35,6 +35,51 @@ static const struct {
 	 "HTTPRoute/shop/cart  Service/web/front     True      True          2      12        -\n"
 	 "GRPCRoute/a/b        -                     -         -             0      0         -\n"},
 	{"no routes", sl_view_routes, "{'routes':[]}", "no routes\n"},
+	{"a shadow route", sl_view_routes,
+	 "{'routes':[{'kind':'HTTPRoute','namespace':'shop','name':'next','requests':0,'rules':[],"
+	 "'shadow':{'evaluated':40,'matched':12,'differs':3},'parents':[{'parentRef':{'name':'cart'"
+	 "},'conditions':[{'type':'Accepted','status':'True','reason':'Accepted','message':''},"
+	 "{'type':'sluice.dev/Shadow','status':'True','reason':'NotEnforced','message':'x'}]},"
+	 "{'parentRef':{'name':'tcp'},'conditions':[{'type':'sluice.dev/Shadow','status':'False',"
+	 "'reason':'NotEvaluated','message':'y'}]}]}]}",
+	 "ROUTE                PARENT             ACCEPTED  RULES  REQUESTS  SHADOW                "
+	 "  "
+	 "  PROBLEM\n"
+	 "HTTPRoute/shop/next  Service/shop/cart  True      0      0         takes 12 of 40, 3 "
+	 "differ"
+	 "  -\n"
+	 "HTTPRoute/shop/next  Service/shop/tcp   -         0      0         takes 12 of 40, 3 "
+	 "differ"
+	 "  NotEvaluated: y\n"},
+	{"an explanation with shadow routes", sl_view_explain,
+	 "{'namespace':'','service':'shop/cart:80','table':'none','result':{'kind':'pass_through',"
+	 "'reason':'so'},'shadow':{'verdict':'differs','differs':['backends','path'],'rules':[{"
+	 "'route':'HTTPRoute/shop/next','rule':'0','match':'PathPrefix "
+	 "/','verdict':'takes'}],'rule':"
+	 "{'route':'HTTPRoute/shop/next','name':'0'},'result':{'kind':'backends','path':'/x',"
+	 "'authority':'h'}}}",
+	 "From                a client that the agent does not know\n"
+	 "Service             shop/cart:80\n"
+	 "Rules               none\n"
+	 "Result              passes through: so\n"
+	 "\n"
+	 "Shadow              if its shadow routes were enforced, these would differ: backends, "
+	 "path\n"
+	 "Taken by            HTTPRoute/shop/next, rule 0\n"
+	 "Result              sent as /x, Host h\n"
+	 "\n"
+	 "ROUTE                RULE  MATCH         VERDICT\n"
+	 "HTTPRoute/shop/next  0     PathPrefix /  takes the request\n"},
+	{"an explanation without a difference", sl_view_explain,
+	 "{'namespace':'','service':'s','table':'none','result':{'kind':'pass_through','reason':'"
+	 "so'},"
+	 "'shadow':{'verdict':'unaffected','differs':[],'rules':[]}}",
+	 "From                a client that the agent does not know\n"
+	 "Service             s\n"
+	 "Rules               none\n"
+	 "Result              passes through: so\n"
+	 "\n"
+	 "Shadow              no shadow rule would take it\n"},
 	{"services", sl_view_services,
 	 "{'services':[{'namespace':'shop','name':'cart','clusterIPs':['10.96.0.1','fd00::1'],'"
 	 "ports':["
@@ -51,12 +96,14 @@ static const struct {
 	 "shop/head  -                   -        -      -       -           -\n"},
 	{"endpoints", sl_view_endpoints,
 	 "{'endpoints':[{'service':'shop/cart:80','address':'10.0.0.1:8080','pod':'shop/cart-1',"
-	 "'node':'n1','ready':true},{'service':'shop/"
+	 "'node':'n1','zone':'z1','ready':true,'used':true},{'service':'shop/"
 	 "cart:80','address':'[fd00::2]:8080','pod':null,"
-	 "'node':null,'ready':false}]}",
-	 "SERVICE       ADDRESS         POD          NODE  READY\n"
-	 "shop/cart:80  10.0.0.1:8080   shop/cart-1  n1    yes\n"
-	 "shop/cart:80  [fd00::2]:8080  -            -     no\n"},
+	 "'node':null,'ready':false},{'service':'shop/cart:80','address':'10.0.0.2:8080',"
+	 "'ready':false,'ending':true,'used':true}]}",
+	 "SERVICE       ADDRESS         POD          NODE  ZONE  READY   USED\n"
+	 "shop/cart:80  10.0.0.1:8080   shop/cart-1  n1    z1    yes     yes\n"
+	 "shop/cart:80  [fd00::2]:8080  -            -     -     no      no\n"
+	 "shop/cart:80  10.0.0.2:8080   -            -     -     ending  yes\n"},
 	{"check", sl_view_check,
 	 "{'checks':[{'name':'kernel_btf','ok':true,'required':true,'message':'found'},"
 	 "{'name':'cgroup2','ok':false,'required':true,'message':'not mounted'},"
@@ -82,7 +129,8 @@ static const struct {
 	 "{'message':'odd'}]},'workers':2,'connections':{'active':1,'total':9},'datapath':{"
 	 "'state':'attached','cgroup':'/sys/fs/"
 	 "cgroup','failure_policy':'open','heartbeat_age_ms':120,"
-	 "'steered':9,'not_steered':{'no_netns':2,'stale':0,'mptcp':1}},'routes':[],'netns':4}",
+	 "'steered':9,'not_steered':{'no_netns':2,'stale':0,'mptcp':1},"
+	 "'udp':{'flows':7,'refused':0}},'routes':[],'netns':4}",
 	 "Agent               0.1.0, pid 7, up 1h2m\n"
 	 "Workers             2\n"
 	 "Configuration       generation 3, 17 objects from /etc/s, loaded "
@@ -92,6 +140,7 @@ static const struct {
 	 "Heartbeat           120 ms ago\n"
 	 "Steered             9\n"
 	 "Not steered         no_netns 2, mptcp 1\n"
+	 "UDP                 flows 7\n"
 	 "Network namespaces  4\n"
 	 "\n"
 	 "LEVEL    FILE      OBJECT               FIELD          MESSAGE\n"

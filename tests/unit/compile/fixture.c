@@ -105,25 +105,22 @@ static struct sl_str next_word(const char **text)
 	return word;
 }
 
-const struct sl_rule *match_request(struct compiled *c, const char *client, const char *request)
+struct sl_request request_from(struct compiled *c, const char *text)
 {
-	const struct sl_route_table *table;
-	const struct sl_frontend *f;
 	struct sl_request req = {0};
-	struct sl_addr vip;
 	struct sl_str word;
 	const char *mark;
 
 	sl_arena_reset(&c->arena);
-	req.method_text = next_word(&request);
+	req.method_text = next_word(&text);
 	req.method = sl_method_from(req.method_text);
-	req.path = req.target = next_word(&request);
+	req.path = req.target = next_word(&text);
 	mark = memchr(req.path.ptr, '?', req.path.len);
 	if (mark) {
 		req.query = sl_str_skip(req.path, (size_t)(mark - req.path.ptr) + 1);
 		req.path.len = (size_t)(mark - req.path.ptr);
 	}
-	while ((word = next_word(&request)).len) {
+	while ((word = next_word(&text)).len) {
 		size_t n = (size_t)((const char *)memchr(word.ptr, ':', word.len) - word.ptr);
 
 		cr_assert_eq(sl_headers_append(&req.headers, &c->arena,
@@ -131,10 +128,26 @@ const struct sl_rule *match_request(struct compiled *c, const char *client, cons
 					       sl_str_skip(word, n + 1)),
 			     0);
 	}
+	return req;
+}
+
+const struct sl_frontend *cart_frontend(const struct compiled *c)
+{
+	const struct sl_frontend *f;
+	struct sl_addr vip;
+
 	cr_assert_eq(sl_addr_parse(SL_STR("10.96.0.1:80"), &vip), 0);
 	f = sl_snapshot_frontend(c->snap, &vip);
 	cr_assert_not_null(f);
-	table = sl_frontend_table(f, sl_str_from(client));
+	return f;
+}
+
+const struct sl_rule *match_request(struct compiled *c, const char *client, const char *request)
+{
+	struct sl_request req = request_from(c, request);
+	const struct sl_route_table *table =
+		sl_frontend_table(cart_frontend(c), sl_str_from(client));
+
 	cr_assert_not_null(table, "no table for clients in %s", client);
 	return sl_route_table_match(table, &req, req.path, c->scratch, &c->arena);
 }

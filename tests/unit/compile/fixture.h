@@ -23,6 +23,10 @@ struct compiled {
 struct compiled compile_model(const struct sl_model *m);
 void compiled_free(struct compiled *c);
 
+/* Of shop/cart:80. */
+const struct sl_frontend *cart_frontend(const struct compiled *c);
+/* "METHOD /path?query Name:value ..."; lives until the next. */
+struct sl_request request_from(struct compiled *c, const char *text);
 /* "METHOD /path?query Name:value ..." to shop/cart:80 from namespace client; NULL: no rule. */
 const struct sl_rule *match_request(struct compiled *c, const char *client, const char *request);
 /* A condition of the first parentRef of the route of that name; NULL when absent. */

@@ -174,7 +174,7 @@ Test(compile, backends_name_their_upstreams)
 	cr_assert_eq(rule->n_backends, 2);
 	u = sl_snapshot_upstream(c.snap, rule->backends[0].name);
 	cr_assert_not_null(u);
-	cr_expect_eq(u->n_ready, 1);
+	cr_expect_eq(u->n_usable, 1);
 	cr_expect_eq(u->n_endpoints, 2);
 	cr_expect_eq(rule->backends[1].state, SL_BACKEND_INVALID);
 	cr_expect_null(sl_snapshot_upstream(c.snap, rule->backends[1].name));
@@ -291,6 +291,19 @@ static struct sl_model *rich_model(void)
 			"'replacePrefixMatch':'/"
 			"x'}}}]},{'matches':[{'path':{'type':'RegularExpression','value':"
 			"'/('}}]}]");
+	model_add(
+		m,
+		"{'apiVersion':'gateway.networking.k8s.io/v1','kind':'HTTPRoute','metadata':{"
+		"'name':'s','namespace':'team','annotations':{'sluice.dev/shadow':'yes'}},'spec':{"
+		"'parentRefs':[{'group':'','kind':'Service','name':'dual','namespace':'shop'}],"
+		"'rules':[{'backendRefs':[{'name':'dual','namespace':'shop','port':80}]}]}}");
+	model_add(
+		m,
+		"{'apiVersion':'policy.sluice.dev/v1alpha1','kind':'TrafficPolicy','metadata':{"
+		"'name':'p','namespace':'shop'},'spec':{'targetRefs':[{'group':'gateway.networking."
+		"k8s.io','kind':'HTTPRoute','name':'r'},{'group':'gateway.networking.k8s.io','kind'"
+		":"
+		"'GRPCRoute','name':'none'}],'circuitBreaker':{'maxRequests':9}}}");
 	/* It takes precedence over the one before. */
 	model_add_route_of(m, "GRPCRoute", "g",
 			   "[{'matches':[{'method':{'service':'S','method':'M'}},{'method':{'type':"
@@ -325,10 +338,11 @@ Test(compile, each_allocation_fails_once)
 			continue;
 		}
 		/* Only diags forget what they cannot keep: everything else must be whole. */
-		cr_expect_eq(snap->n_rules, 4);
+		cr_expect_eq(snap->n_rules, 5);
 		cr_expect_eq(snap->plan.services.n, 3);
-		cr_expect_eq(report->routes.n, 3);
-		cr_expect_eq(report->diags.n + report->diags.n_dropped, 2);
+		cr_expect_eq(report->routes.n, 5);
+		cr_expect_eq(snap->upstreams.n, 5); /* one of them is the route's own */
+		cr_expect_eq(report->diags.n + report->diags.n_dropped, 3);
 		snap = sl_snapshot_unref(snap);
 		report = sl_compile_report_free(report);
 	}

@@ -73,6 +73,16 @@ static struct sl_addr *random_ips(struct sl_arena *a, uint8_t net, uint32_t n)
 	return out;
 }
 
+static const char *const splice_policies[] = {"disabled", "enabled", "perhaps"};
+
+/* At most two. */
+static void annotate(struct sl_object *o, const char *name, struct sl_str value)
+{
+	if (!o->meta.annotations)
+		o->meta.annotations = sl_arena_new_n(&o->arena, struct sl_label, 2);
+	o->meta.annotations[o->meta.n_annotations++] = (struct sl_label){sl_str_from(name), value};
+}
+
 static struct sl_object *random_service(void)
 {
 	static const char *const protocols[] = {"",   "", "", "http", "tcp", "kubernetes.io/h2c",
@@ -84,6 +94,9 @@ static struct sl_object *random_service(void)
 
 	s->type = below(12) ? SL_SERVICE_CLUSTERIP : SL_SERVICE_EXTERNALNAME;
 	s->headless = below(12) == 0;
+	s->affinity_s = below(30) ? 0 : 1 + below(2);
+	s->internal_local = below(6) == 0;
+	s->distribution = below(3);
 	s->n_cluster_ips = s->headless ? 0 : below(3);
 	s->cluster_ips = random_ips(&o->arena, 96, s->n_cluster_ips);
 	s->n_ports = below(4);
@@ -91,15 +104,13 @@ static struct sl_object *random_service(void)
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->ports[i] = (struct sl_service_port){.name = PICK(port_names),
 						       .port = (uint16_t)(80 + below(3)),
-						       .protocol = below(8) ? SL_PROTOCOL_TCP
+						       .protocol = below(3) ? SL_PROTOCOL_TCP
 									    : SL_PROTOCOL_UDP,
 						       .app_protocol = PICK(protocols)};
-	if (below(3) == 0) {
-		o->meta.annotations = sl_arena_new(&o->arena, struct sl_label);
-		o->meta.annotations[0] =
-			(struct sl_label){SL_STR("sluice.dev/failure-policy"), PICK(policies)};
-		o->meta.n_annotations = 1;
-	}
+	if (below(3) == 0)
+		annotate(o, "sluice.dev/failure-policy", PICK(policies));
+	if (below(3) == 0)
+		annotate(o, "sluice.dev/splice", PICK(splice_policies));
 	return o;
 }
 
@@ -109,13 +120,18 @@ static struct sl_object *random_slice(void)
 	static const char *const pods[] = {"", "p", "q", "r"};
 	struct sl_object *o = object_new(SL_KIND_ENDPOINTSLICE, PICK(route_names));
 	struct sl_endpointslice *s = (struct sl_endpointslice *)o;
+	struct sl_str *hints = sl_arena_new_n(&o->arena, struct sl_str, 2);
 
 	s->service = below(8) ? PICK(names) : SL_STR("");
 	s->n_ports = below(3);
 	s->ports = sl_arena_new_n(&o->arena, struct sl_slice_port, s->n_ports + 1);
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->ports[i] = (struct sl_slice_port){.name = PICK(port_names),
-						     .port = (uint16_t)(below(3) + 8000)};
+						     .port = (uint16_t)(below(3) + 8000),
+						     .protocol = below(3) ? SL_PROTOCOL_TCP
+									  : SL_PROTOCOL_UDP};
+	hints[0] = PICK(names);
+	hints[1] = PICK(names);
 	s->n_endpoints = below(5);
 	s->endpoints = sl_arena_new_n(&o->arena, struct sl_slice_endpoint, s->n_endpoints + 1);
 	for (uint32_t i = 0; i < s->n_endpoints; i++)
@@ -123,8 +139,65 @@ static struct sl_object *random_slice(void)
 			(struct sl_slice_endpoint){.addresses = random_ips(&o->arena, 1, 1),
 						   .n_addresses = below(8) ? 1 : 0,
 						   .ready = below(3),
+						   .serving = below(2),
+						   .terminating = below(2),
+						   .zone = PICK(names),
+						   .for_zones = hints,
+						   .n_for_zones = below(3) ? 0 : 1,
+						   .for_nodes = hints + 1,
+						   .n_for_nodes = below(4) ? 0 : 1,
 						   .node = PICK(names),
 						   .pod = PICK(pods)};
+	return o;
+}
+
+static struct sl_object *random_policy(void)
+{
+	static const char *const routes[] = {"HTTPRoute", "HTTPRoute", "GRPCRoute"};
+	bool is_budget = below(3) == 0;
+	struct sl_object *o =
+		object_new(is_budget ? SL_KIND_BACKENDTRAFFICPOLICY : SL_KIND_TRAFFICPOLICY,
+			   PICK(route_names));
+	struct sl_traffic_policy *p = (struct sl_traffic_policy *)o;
+
+	p->policy.n_target_refs = 1 + below(2);
+	p->policy.target_refs =
+		sl_arena_new_n(&o->arena, struct sl_parent_ref, p->policy.n_target_refs);
+	for (uint32_t i = 0; i < p->policy.n_target_refs; i++) {
+		if (!is_budget && below(2)) {
+			p->policy.target_refs[i] = (struct sl_parent_ref){
+				.group = SL_STR("gateway.networking.k8s.io"),
+				.kind = PICK(routes),
+				.namespace = o->meta.namespace,
+				.name = PICK(route_names),
+				.section_name = SL_STR(""),
+			};
+			continue;
+		}
+		p->policy.target_refs[i] = (struct sl_parent_ref){
+			.kind = SL_STR("Service"),
+			.namespace = o->meta.namespace,
+			.name = PICK(names),
+			.section_name = is_budget || below(3) ? SL_STR("") : SL_STR("web"),
+		};
+	}
+	p->retry_budget = (struct sl_retry_budget_spec){
+		.percent = below(3), .interval_ns = below(2), .rate_interval_ns = below(2)};
+	p->balancer = below(16) ? below(3) : SL_POLICY_CONSISTENT_HASH;
+	p->hash = below(3);
+	p->hash_name = SL_STR("x");
+	p->limits.requests = below(3);
+	return o;
+}
+
+static struct sl_object *random_node(void)
+{
+	struct sl_object *o = object_new(SL_KIND_NODE, PICK(names));
+
+	o->meta.namespace = SL_STR("");
+	o->meta.labels = sl_arena_new(&o->arena, struct sl_label);
+	o->meta.labels[0] = (struct sl_label){SL_STR("topology.kubernetes.io/zone"), PICK(names)};
+	o->meta.n_labels = below(4) ? 1 : 0;
 	return o;
 }
 
@@ -140,6 +213,8 @@ static struct sl_object *random_pod(void)
 	p->ips = random_ips(&o->arena, 1, p->n_ips);
 	p->host_network = below(6) == 0;
 	p->phase = PICK(phases);
+	if (below(3) == 0)
+		annotate(o, "sluice.dev/splice", PICK(splice_policies));
 	return o;
 }
 
@@ -179,22 +254,45 @@ static void random_rpc_match(struct sl_arena *a, struct sl_route_match *m)
 	m->headers = random_values(a, m->n_headers);
 }
 
+static struct sl_backend_ref random_ref(void)
+{
+	static const char *const kinds[] = {"Service", "Service", "Service", "Bucket"};
+
+	return (struct sl_backend_ref){.group = SL_STR(""),
+				       .kind = PICK(kinds),
+				       .namespace = PICK(namespaces),
+				       .name = PICK(names),
+				       .port = (uint16_t)(80 + below(3)),
+				       .weight = below(3)};
+}
+
 static struct sl_filter_spec *random_filters(struct sl_arena *a, uint32_t *ret_n)
 {
-	static const char *const types[] = {"ExtensionRef", "RequestMirror"};
+	static const struct {
+		enum sl_filter_type type;
+		const char *name;
+	} types[] = {{SL_FILTER_REDIRECT, "RequestRedirect"},
+		     {SL_FILTER_MIRROR, "RequestMirror"},
+		     {SL_FILTER_UNSUPPORTED, "ExtensionRef"}};
 	struct sl_filter_spec *f = sl_arena_new(a, struct sl_filter_spec);
+	uint32_t i = below(3);
 
 	*ret_n = below(6) == 0;
-	f->type = below(2) ? SL_FILTER_REDIRECT : SL_FILTER_UNSUPPORTED;
-	f->type_name = f->type == SL_FILTER_REDIRECT ? SL_STR("RequestRedirect") : PICK(types);
+	f->type = types[i].type;
+	f->type_name = sl_str_from(types[i].name);
 	f->redirect.status_code = 302;
+	f->mirror.backend = sl_arena_new(a, struct sl_backend_ref);
+	*f->mirror.backend = random_ref();
+	f->mirror.of.numerator = below(3);
+	f->mirror.of.denominator = 3;
 	return f;
 }
 
 static void random_rule(struct sl_arena *a, struct sl_route_rule *rule, bool is_rpc)
 {
-	static const char *const kinds[] = {"Service", "Service", "Service", "Bucket"};
+	static const char *const rule_names[] = {"", "one", "two"};
 
+	rule->name = PICK(rule_names);
 	rule->request_timeout_ns = rule->backend_request_timeout_ns = SL_DURATION_UNSET;
 	rule->n_matches = 1 + below(3);
 	rule->matches = sl_arena_new_n(a, struct sl_route_match, rule->n_matches);
@@ -204,12 +302,7 @@ static void random_rule(struct sl_arena *a, struct sl_route_rule *rule, bool is_
 	rule->n_backend_refs = below(4);
 	rule->backend_refs = sl_arena_new_n(a, struct sl_backend_ref, rule->n_backend_refs + 1);
 	for (uint32_t i = 0; i < rule->n_backend_refs; i++)
-		rule->backend_refs[i] = (struct sl_backend_ref){.group = SL_STR(""),
-								.kind = PICK(kinds),
-								.namespace = PICK(namespaces),
-								.name = PICK(names),
-								.port = (uint16_t)(80 + below(3)),
-								.weight = below(3)};
+		rule->backend_refs[i] = random_ref();
 	if (below(10) == 0) {
 		rule->error = sl_arena_new(a, struct sl_rule_error);
 		*rule->error = (struct sl_rule_error){SL_STR("spec.rules"), SL_STR("bad"),
@@ -221,15 +314,22 @@ static struct sl_object *random_route(void)
 {
 	static const char *const kinds[] = {"Service", "Service", "Service", "Gateway"};
 	static const char *const groups[] = {"", "", "", "", "core"};
-	static const enum sl_kind route_kinds[] = {SL_KIND_HTTPROUTE, SL_KIND_HTTPROUTE,
-						   SL_KIND_HTTPROUTE, SL_KIND_GRPCROUTE,
-						   SL_KIND_TLSROUTE,  SL_KIND_TCPROUTE};
+	static const enum sl_kind route_kinds[] = {
+		SL_KIND_HTTPROUTE, SL_KIND_HTTPROUTE, SL_KIND_HTTPROUTE,
+		SL_KIND_GRPCROUTE, SL_KIND_TLSROUTE,  SL_KIND_TCPROUTE,
+		SL_KIND_TCPROUTE,  SL_KIND_UDPROUTE,  SL_KIND_UDPROUTE};
 	static const char *const hosts[] = {"a", "a.b", "*.b", "*.a.b", "c.a.b"};
-	enum sl_kind kind = route_kinds[below(6)];
+	static const char *const enforcers[] = {"kernel", "kernel", "kernel", "agent", "nobody"};
+	static const char *const shadows[] = {"true", "true", "false", "perhaps"};
+	enum sl_kind kind = route_kinds[below(sizeof(route_kinds) / sizeof(*route_kinds))];
 	bool is_rpc = kind == SL_KIND_GRPCROUTE;
 	struct sl_object *o = object_new(kind, PICK(route_names));
 	struct sl_route_object *route = (struct sl_route_object *)o;
 
+	if (kind == SL_KIND_TCPROUTE && below(4))
+		annotate(o, "sluice.dev/enforced-by", PICK(enforcers));
+	else if (below(3) == 0)
+		annotate(o, "sluice.dev/shadow", PICK(shadows));
 	route->n_parent_refs = below(4);
 	route->parent_refs =
 		sl_arena_new_n(&o->arena, struct sl_parent_ref, route->n_parent_refs + 1);
@@ -245,10 +345,120 @@ static struct sl_object *random_route(void)
 	route->hostnames = sl_arena_new_n(&o->arena, struct sl_str, route->n_hostnames);
 	for (uint32_t i = 0; i < route->n_hostnames; i++)
 		route->hostnames[i] = PICK(hosts);
-	route->n_rules = kind == SL_KIND_TLSROUTE || kind == SL_KIND_TCPROUTE ? 1 : 1 + below(3);
+	route->n_rules = kind == SL_KIND_HTTPROUTE || is_rpc ? 1 + below(3) : 1;
 	route->rules = sl_arena_new_n(&o->arena, struct sl_route_rule, route->n_rules);
 	for (uint32_t i = 0; i < route->n_rules; i++)
 		random_rule(&o->arena, &route->rules[i], is_rpc);
+	return o;
+}
+
+/* ---- policies ---- */
+
+/* Few, as each that is good costs a context of OpenSSL's in each state. */
+static const char *const tls_names[] = {"a", "b"};
+
+/* Nobody has its key. */
+static const char certificate[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBcTCCARegAwIBAgIUYFat6R1fYxwxmT0Lshe1ThL/6G4wCgYIKoZIzj0EAwIw\n"
+	"DTELMAkGA1UEAwwCY2EwIBcNMjYxMTIzMTU0MDM5WhgPMjEyNjEwMzAxNTQwMzla\n"
+	"MA0xCzAJBgNVBAMMAmNhMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEvfeZu4EL\n"
+	"Cfj/JyAaHsNkzPdqWnjqFMDBzqn2GJDjkOQQsJ44zz+Y4Zol0SnuWWjAUWXjc0A8\n"
+	"+Z85xDr5BlBcj6NTMFEwHQYDVR0OBBYEFP/aVxzaEjqnDR9zqLGTG5fgyVxfMB8G\n"
+	"A1UdIwQYMBaAFP/aVxzaEjqnDR9zqLGTG5fgyVxfMA8GA1UdEwEB/wQFMAMBAf8w\n"
+	"CgYIKoZIzj0EAwIDSAAwRQIgMQ7Vi7ZN+m5fcdnlfCAr5+5XKzDM0M6k+lkau1T3\n"
+	"0cUCIQD22EmguF01vC+5g0yYvdqpkNVsS8ceg/Xk7xAXYA7RQA==\n"
+	"-----END CERTIFICATE-----\n";
+
+static struct sl_object *random_data(void)
+{
+	static const char *const keys[] = {"ca.crt", "ca.crt", "ca.crt", "other"};
+	enum sl_kind kind = below(2) ? SL_KIND_CONFIGMAP : SL_KIND_SECRET;
+	struct sl_object *o = object_new(kind, PICK(tls_names));
+	struct sl_data_object *d = (struct sl_data_object *)o;
+
+	o->meta.namespace = SL_STR("shop");
+	d->n_items = 1;
+	d->items = sl_arena_new(&o->arena, struct sl_data_item);
+	d->items[0].key = PICK(keys);
+	/* A copy, as a Secret wipes its own. */
+	cr_assert_eq(sl_arena_str(&o->arena,
+				  below(6) ? SL_STR("nonsense") : sl_str_from(certificate),
+				  &d->items[0].value),
+		     0);
+	return o;
+}
+
+static struct sl_object *random_tls_policy(void)
+{
+	static const char *const kinds[] = {"Service", "Service", "Service", "Bucket"};
+	static const char *const data_kinds[] = {"ConfigMap", "ConfigMap", "Secret", "Bucket"};
+	static const char *const sections[] = {"", "", "web", "api"};
+	static const char *const hosts[] = {"a", "b", "c"};
+	struct sl_object *o = object_new(SL_KIND_BACKENDTLSPOLICY, PICK(tls_names));
+	struct sl_backend_tls_policy *p = (struct sl_backend_tls_policy *)o;
+	struct sl_object_ref *needs;
+
+	o->meta.namespace = SL_STR("shop");
+	p->n_targets = 1 + below(2);
+	p->targets = sl_arena_new_n(&o->arena, struct sl_parent_ref, p->n_targets);
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		p->targets[i] = (struct sl_parent_ref){.group = SL_STR(""),
+						       .kind = PICK(kinds),
+						       .name = PICK(names),
+						       .section_name = PICK(sections)};
+	p->tls.hostname = PICK(hosts);
+	p->tls.client_certificate = below(8) ? SL_STR("") : SL_STR("a");
+	p->tls.n_cas = 1 + below(2);
+	p->tls.cas = sl_arena_new_n(&o->arena, struct sl_ca_ref, p->tls.n_cas + 1);
+	o->needs = needs = sl_arena_new_n(&o->arena, struct sl_object_ref, p->tls.n_cas + 1);
+	for (uint32_t i = 0; i < p->tls.n_cas; i++) {
+		struct sl_ca_ref *ca = &p->tls.cas[i];
+
+		*ca = (struct sl_ca_ref){SL_STR(""), PICK(data_kinds), PICK(tls_names)};
+		if (!sl_str_eqc(ca->kind, "Bucket"))
+			needs[o->n_needs++] = (struct sl_object_ref){
+				sl_str_eqc(ca->kind, "Secret") ? SL_KIND_SECRET : SL_KIND_CONFIGMAP,
+				o->meta.namespace, ca->name};
+	}
+	if (below(10) == 0) {
+		static const struct sl_rule_error error = {SL_STR("spec.validation"), SL_STR("bad"),
+							   "UnsupportedValue"};
+
+		p->error = &error;
+	}
+	return o;
+}
+
+static struct sl_object *random_faults(void)
+{
+	static const char *const kinds[] = {"Service", "HTTPRoute", "HTTPRoute", "GRPCRoute"};
+	static const char *const sections[] = {"", "", "web", "one"};
+	struct sl_object *o = object_new(SL_KIND_FAULTINJECTION, PICK(names));
+	struct sl_fault_injection *p = (struct sl_fault_injection *)o;
+	struct sl_parent_ref *ref = sl_arena_new(&o->arena, struct sl_parent_ref);
+
+	*ref = (struct sl_parent_ref){.kind = PICK(kinds), .namespace = o->meta.namespace};
+	ref->name = sl_str_eqc(ref->kind, "Service") ? PICK(names) : PICK(route_names);
+	ref->section_name = PICK(sections);
+	p->policy.target_refs = ref;
+	p->policy.n_target_refs = 1;
+	p->n_faults = 1 + below(2);
+	p->faults = sl_arena_new_n(&o->arena, struct sl_fault_spec, p->n_faults);
+	for (uint32_t i = 0; i < p->n_faults; i++) {
+		struct sl_fault_spec *f = &p->faults[i];
+
+		f->n_matches = 1 + below(2);
+		f->matches = sl_arena_new_n(&o->arena, struct sl_route_match, f->n_matches);
+		for (uint32_t j = 0; j < f->n_matches; j++)
+			random_match(&o->arena, &f->matches[j]);
+		f->delay.of = (struct sl_fraction){below(3), 2};
+		f->delay.ns = below(9);
+		f->abort.of = (struct sl_fraction){below(3), 2};
+		f->abort.http_status = 503;
+	}
+	p->expires_s = below(100);
+	p->max_delayed = below(3);
 	return o;
 }
 
@@ -257,8 +467,11 @@ static struct sl_object *random_route(void)
 static void edit(struct sl_model *m)
 {
 	static struct sl_object *(*const make[])(void) = {
-		random_service, random_slice, random_pod, random_route, random_route, random_route};
-	struct sl_object *o = make[below(6)]();
+		random_service,	   random_slice, random_pod,	random_route,
+		random_route,	   random_route, random_node,	random_policy,
+		random_tls_policy, random_data,	 random_faults,
+	};
+	struct sl_object *o = make[below(11)]();
 
 	if (below(4) == 0)
 		(void)sl_model_remove(m, o->kind, o->meta.namespace, o->meta.name);
@@ -353,6 +566,11 @@ static void expect_same(const struct result *have, const struct result *want,
 		expect_same_answers(f->producer, g->producer, scratch);
 		for (uint32_t i = 0; i < f->n_consumers; i++)
 			expect_same_answers(f->consumers[i].table, g->consumers[i].table, scratch);
+		cr_assert_eq(f->n_trials, g->n_trials);
+		for (uint32_t i = 0; i < f->n_trials; i++) {
+			expect_same_answers(f->trials[i].shadow, g->trials[i].shadow, scratch);
+			expect_same_answers(f->trials[i].enforced, g->trials[i].enforced, scratch);
+		}
 	}
 	sl_buf_deinit(&a);
 	sl_buf_deinit(&b);
@@ -523,6 +741,9 @@ Test(incremental, every_state_is_what_a_full_compile_makes_of_it, .timeout = 600
 		}
 		if (below(200) == 0)
 			opts.failure_policy = below(2) ? SL_FAIL_OPEN : SL_FAIL_CLOSED;
+		if (below(200) == 0)
+			opts.node = below(4) ? PICK(names) : SL_STR("");
+		opts.now_s = step / (STEPS / 100 + 1);
 		have = (struct result){0};
 		compile_again(c, m, &opts, &have, &whole);
 		compile_fresh(m, &opts, &want);

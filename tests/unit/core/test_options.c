@@ -5,7 +5,7 @@
 #include "core/limits.h"
 #include "core/options.h"
 
-enum { MAX_ARGS = 24 };
+enum { MAX_ARGS = 32 };
 
 /* Words of a command line, split at blanks. */
 static int parse(const char *line, struct sl_options *ret)
@@ -75,12 +75,15 @@ Test(options, each_one_is_taken)
 	cr_assert_eq(o.n_workers, 3);
 	cr_assert_eq(o.provider, SL_VIP_OTHER);
 	cr_assert_eq(o.policy, SL_FAIL_CLOSED);
+	cr_assert_eq(o.splice, SL_SPLICE_MODE_OFF);
 	cr_assert_eq(o.heartbeat_limit_ns, 100 * SL_NS_PER_MS);
 	cr_assert_eq(o.drain_timeout_ns, 0);
 
 	cr_assert_eq(parse("-c /c --status-file /s --access-log - --admin-socket /a "
 			   "--metrics [::1]:99 --log-level debug --detach --vip-provider self "
-			   "--failure-policy open",
+			   "--failure-policy open --takeover --linger --splice force "
+			   "--limit splice-bytes=1024 --limit splice-total-bytes=2048 "
+			   "--limit splice-after=9",
 			   &o),
 		     0);
 	cr_assert_str_eq(o.status_file, "/s");
@@ -90,9 +93,20 @@ Test(options, each_one_is_taken)
 	cr_assert(sl_addr_eq(&o.metrics_address, &metrics));
 	cr_assert_eq(sl_log_level, SL_LOG_DEBUG);
 	cr_assert(o.detach);
+	cr_assert(o.takeover && o.linger);
 	cr_assert_eq(o.provider, SL_VIP_SELF);
 	cr_assert_eq(o.policy, SL_FAIL_OPEN);
+	cr_assert_eq(o.splice, SL_SPLICE_FORCE);
+	cr_assert_eq(o.proxy.splice_bytes, 1024);
+	cr_assert_eq(o.proxy.splice_total_bytes, 2048);
+	cr_assert_eq(o.proxy.splice_exchanges, 9);
 
+	cr_assert_eq(parse("-c /c --splice on --splice off", &o), 0);
+	cr_assert_eq(o.splice, SL_SPLICE_MODE_OFF);
+	cr_assert_eq(parse("-c /c --splice vouched", &o), 0);
+	cr_assert_eq(o.splice, SL_SPLICE_VOUCHED);
+	cr_assert_eq(parse("-c /c --splice on", &o), 0);
+	cr_assert_eq(o.splice, SL_SPLICE_ON);
 	cr_assert_eq(parse("-c /c --metrics off", &o), 0);
 	cr_assert_not(o.metrics);
 	cr_assert_eq(parse("--uninstall", &o), 0);
@@ -125,6 +139,8 @@ static const struct {
 	{"-c /c --vip-provider nobody", SL_OPTIONS_USAGE},
 	{"-c /c --failure-policy ajar", SL_OPTIONS_USAGE},
 	{"-c /c --log-level loud", SL_OPTIONS_USAGE},
+	{"-c /c --splice auto", SL_OPTIONS_USAGE},
+	{"-c /c --limit splice-after=0", SL_OPTIONS_USAGE},
 	{"-c /c --metrics nonsense", SL_OPTIONS_USAGE},
 	{"-c /c --metrics 127.0.0.1", SL_OPTIONS_USAGE},
 	{"-c /c --limit header-bytes", SL_OPTIONS_USAGE},
@@ -177,8 +193,24 @@ Test(options, limits_are_set_by_name)
 	cr_assert_eq(with("header-timeout=20").header_timeout_ns, 20 * SL_NS_PER_MS);
 	cr_assert_eq(with("idle-timeout=30").idle_timeout_ns, 30 * SL_NS_PER_MS);
 	cr_assert_eq(with("connect-timeout=40").connect_timeout_ns, 40 * SL_NS_PER_MS);
+	cr_assert_eq(with("ping-interval=50").ping_interval_ns, 50 * SL_NS_PER_MS);
+	cr_assert_eq(with("h2-streams=8").h2.n_streams, 8);
+	cr_assert_eq(with("h2-window-bytes=70000").h2.window_bytes, 70000);
+	cr_assert_eq(with("h2-continuations=9").h2.continuations, 9);
+	cr_assert_eq(with("h2-resets=10").h2.resets, 10);
+	cr_assert_eq(with("h2-settings=11").h2.settings, 11);
+	cr_assert_eq(with("h2-pings=12").h2.pings, 12);
+	cr_assert_eq(with("h2-empty-frames=13").h2.empty_frames, 13);
+	cr_assert_eq(with("h2-window-updates=14").h2.window_updates, 14);
+	cr_assert_eq(with("h2-priorities=15").h2.priorities, 15);
 	cr_assert_eq(with("connections=5").max_conns, 5);
 	cr_assert_eq(with("buffered-bytes=65536").max_buffered_bytes, 65536);
+	cr_assert_eq(with("auth-body-bytes=18").auth_body_bytes, 18);
+	cr_assert_eq(with("auth-timeout=19").auth_timeout_ns, 19 * SL_NS_PER_MS);
+	cr_assert_eq(with("mirrors=16").max_mirrors, 16);
+	cr_assert_eq(with("socket-receive-bytes=18").room.receive_bytes, 18);
+	cr_assert_eq(with("socket-unsent-bytes=0").room.unsent_bytes, 0);
+	cr_assert_eq(with("mirror-body-bytes=17").mirror_body_bytes, 17);
 }
 
 Test(options, totals_are_shared_by_the_workers)
@@ -215,6 +247,19 @@ Test(options, a_cluster_is_a_source_too)
 	(void)setenv("NODE_NAME", "from-the-pod", 1);
 	cr_assert_eq(parse("--kubernetes", &o), 0);
 	cr_assert_str_eq(o.node, "from-the-pod");
+	cr_assert_str_eq(o.mesh_name, "sluice");
+	cr_assert_eq(parse("--kubernetes --mesh-name other.mesh", &o), 0);
+	cr_assert_str_eq(o.mesh_name, "other.mesh");
+	cr_assert_eq(parse("--kubernetes --mesh-name=", &o), 0);
+	cr_assert_str_eq(o.mesh_name, "");
+	cr_assert_eq(parse("--kubernetes --mesh-name a/b", &o), SL_OPTIONS_USAGE);
 	cr_assert_eq(parse("--kubernetes --config /c", &o), SL_OPTIONS_USAGE);
+	cr_assert_eq(parse("--config /c", &o), 0);
+	cr_assert_null(o.dns_servers);
+	cr_assert_eq(parse("--config /c --dns-servers 10.0.0.10,[fd00::1]:5353,::1", &o), 0);
+	cr_assert_str_eq(o.dns_servers, "10.0.0.10,[fd00::1]:5353,::1");
+	cr_assert_eq(parse("--config /c --dns-servers 10.0.0.10,", &o), SL_OPTIONS_USAGE);
+	cr_assert_eq(parse("--config /c --dns-servers dns.example", &o), SL_OPTIONS_USAGE);
+	cr_assert_eq(parse("--config /c --dns-servers=", &o), SL_OPTIONS_USAGE);
 	cr_assert_eq(parse("--kubernetes --context c", &o), SL_OPTIONS_USAGE);
 }

@@ -66,6 +66,27 @@ int sl_status_write(struct sl_status *s, const char *path)
 	return 0;
 }
 
+static bool settled = true; /* each host has been asked for */
+
+int sl_resolver_follow(struct sl_resolver *r, const struct sl_model *model)
+{
+	(void)r;
+	(void)model;
+	return 0;
+}
+
+const struct sl_hosts *sl_resolver_hosts(const struct sl_resolver *r)
+{
+	(void)r;
+	return NULL;
+}
+
+bool sl_resolver_is_settled(const struct sl_resolver *r)
+{
+	(void)r;
+	return settled;
+}
+
 void sl_takeover_prepared(struct sl_control *c)
 {
 	(void)c;
@@ -90,6 +111,17 @@ int sl_control_watch_netns(struct sl_control *c)
 	if (!serve_error)
 		c->netns = (struct sl_netns_watch *)&served;
 	return serve_error;
+}
+
+void sl_config_problem(struct sl_control *c, const struct sl_diag *d)
+{
+	(void)c; /* likewise */
+	(void)d;
+}
+
+void sl_config_in_force(struct sl_control *c)
+{
+	(void)c; /* there is no cluster here */
 }
 
 void sl_config_reload(struct sl_control *c)
@@ -269,6 +301,21 @@ Test(publish, a_worker_without_memory_does_not_stop_the_rest)
 	acknowledge();
 	expect("retract worker worker apply status");
 	worker_error = 0;
+}
+
+Test(publish, who_takes_over_has_asked_for_the_hosts_before)
+{
+	control.passive = true;
+	settled = false;
+	load();
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status");
+	settled = true;
+	load();
+	acknowledge();
+	acknowledge();
+	expect("retract worker worker apply status prepared");
 }
 
 Test(publish, what_did_not_compile_is_tried_again)

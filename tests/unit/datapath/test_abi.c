@@ -90,6 +90,29 @@ static const struct field fields[] = {
 	FIELD(sl_flow_key, client_port),
 	FIELD(sl_flow_key, server_port),
 	FIELD(sl_flow_key, pad),
+	FIELD(sl_split_key, addr),
+	FIELD(sl_split_key, port),
+	FIELD(sl_split_key, protocol),
+	FIELD(sl_split_val, id),
+	FIELD(sl_split_val, n_shares),
+	FIELD(sl_split_val, shares),
+	FIELD(sl_split_val, name),
+	FIELD(sl_split_share, upto),
+	FIELD(sl_split_share, first),
+	FIELD(sl_split_share, n_endpoints),
+	FIELD(sl_split_share, flows),
+	FIELD(sl_member_key, id),
+	FIELD(sl_member_key, addr),
+	FIELD(sl_member_key, port),
+	FIELD(sl_member_key, pad),
+	FIELD(sl_udp_flow, addr),
+	FIELD(sl_udp_flow, via),
+	FIELD(sl_udp_flow, port),
+	FIELD(sl_udp_flow, via_port),
+	FIELD(sl_udp_flow, used),
+	FIELD(sl_udp, clock),
+	FIELD(sl_udp, slot),
+	FIELD(sl_udp, flows),
 	FIELD(sl_hop, app_sent),
 	FIELD(sl_hop, app_seen),
 	FIELD(sl_hop, app_redirected),
@@ -169,8 +192,9 @@ Test(abi, fields_lie_where_the_programs_expect_them)
 
 Test(abi, every_byte_of_a_key_is_a_field)
 {
-	static const char *const keys[] = {"sl_svc_key",  "sl_ep_key",	 "sl_addr_key",
-					   "sl_flow_key", "sl_want_key", "sl_unfit_key"};
+	static const char *const keys[] = {"sl_svc_key",   "sl_ep_key",	   "sl_addr_key",
+					   "sl_flow_key",  "sl_want_key",  "sl_unfit_key",
+					   "sl_split_key", "sl_member_key"};
 
 	for (size_t k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
 		size_t sum = 0, size = 0;
@@ -206,6 +230,12 @@ static const struct map maps[] = {
 	{"sl_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct sl_stat), 0},
 	{"sl_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
 	{"sl_seen", BPF_MAP_TYPE_LRU_HASH, 8, 8, 0},
+	{"sl_split", BPF_MAP_TYPE_HASH, sizeof(struct sl_split_key), sizeof(struct sl_split_val),
+	 BPF_F_NO_PREALLOC},
+	{"sl_split_ep", BPF_MAP_TYPE_HASH, sizeof(struct sl_ep_key), sizeof(struct sl_ep_val),
+	 BPF_F_NO_PREALLOC},
+	{"sl_member", BPF_MAP_TYPE_HASH, sizeof(struct sl_member_key), 4, BPF_F_NO_PREALLOC},
+	{"sl_udp", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(struct sl_udp), BPF_F_NO_PREALLOC},
 	{"sl_sock", BPF_MAP_TYPE_SOCKHASH, 8, 8, 0},
 	{"sl_hop", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct sl_hop), BPF_F_MMAPABLE},
 	{"sl_app", BPF_MAP_TYPE_ARRAY, 4, 8, 0},

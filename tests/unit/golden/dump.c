@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "snapshot/explain.h"
+#include "snapshot/faults.h"
 #include "snapshot/match_index.h"
 
 /* Keeps the first error, so that callers need not look at each line. */
@@ -100,6 +102,31 @@ static void dump_headers(struct out *o, const struct sl_header_edits *e)
 		line(o, " remove %.*s", SL_STR_ARG(e->remove[i].name));
 }
 
+static void dump_cors(struct out *o, const struct sl_cors *c)
+{
+	line(o, " cors%s%s%s%s origins", c->credentials ? " credentials" : "",
+	     c->any_origin ? " any-origin" : "", c->any_method ? " any-method" : "",
+	     c->any_header ? " any-header" : "");
+	for (uint32_t i = 0; i < c->n_origins; i++)
+		line(o, " %s://%s%.*s:%u", c->origins[i].https ? "https" : "http",
+		     c->origins[i].open ? "*" : "", SL_STR_ARG(c->origins[i].host),
+		     c->origins[i].port);
+	line(o, " methods \"%.*s\" headers \"%.*s\" exposed \"%.*s\" age %.*s",
+	     SL_STR_ARG(c->methods), SL_STR_ARG(c->headers), SL_STR_ARG(c->exposed),
+	     SL_STR_ARG(c->max_age));
+}
+
+static void dump_auth(struct out *o, const struct sl_ext_auth *a)
+{
+	line(o, " auth %s %.*s (%.*s)%s path \"%.*s\" body %u", a->grpc ? "grpc" : "http",
+	     SL_STR_ARG(a->backend), SL_STR_ARG(a->authority), a->resolved ? "" : " unresolved",
+	     SL_STR_ARG(a->path), a->body_bytes);
+	for (uint32_t i = 0; i < a->n_request_headers; i++)
+		line(o, " asks %.*s", SL_STR_ARG(a->request_headers[i]));
+	for (uint32_t i = 0; i < a->n_response_headers; i++)
+		line(o, " takes %.*s", SL_STR_ARG(a->response_headers[i]));
+}
+
 static void dump_filter(struct out *o, const char *indent, const struct sl_filter *f)
 {
 	line(o, "%sfilter", indent);
@@ -122,8 +149,72 @@ static void dump_filter(struct out *o, const char *indent, const struct sl_filte
 		line(o, " rewrite host \"%.*s\"", SL_STR_ARG(f->rewrite.hostname));
 		dump_path_edit(o, &f->rewrite.path);
 		break;
+	case SL_FILTER_KIND_CORS:
+		dump_cors(o, f->cors);
+		break;
+	case SL_FILTER_KIND_AUTH:
+		dump_auth(o, f->auth);
+		break;
+	case SL_FILTER_KIND_MIRROR:
+		line(o, " mirror %u/%u to %.*s", f->mirror->numerator, f->mirror->denominator,
+		     SL_STR_ARG(f->mirror->backend));
+		break;
 	}
 	line(o, "\n");
+}
+
+static void dump_retry(struct out *o, const struct sl_retry *retry)
+{
+	line(o, " retry %u", retry->attempts);
+	if (retry->backoff_ns != SL_RETRY_BACKOFF_DEFAULT)
+		line(o, " after %" PRIu64 " ns", retry->backoff_ns);
+	for (uint16_t code = SL_RETRY_MIN_CODE; code <= SL_RETRY_MAX_CODE; code++) {
+		if (sl_retry_has(retry, code))
+			line(o, " %u", code);
+	}
+}
+
+/* Keys are what makes rules of one name different, not what they are. */
+static void dump_persistence(struct out *o, const struct sl_persistence *p)
+{
+	line(o, " persistence %s %.*s", p->is_header ? "header" : "cookie", SL_STR_ARG(p->name));
+	if (!p->is_header)
+		line(o, " path %.*s%s", SL_STR_ARG(p->path), p->permanent ? " permanent" : "");
+	if (p->absolute_timeout_ns || p->idle_timeout_ns)
+		line(o, " ends %" PRIu64 " ns, idle %" PRIu64 " ns", p->absolute_timeout_ns,
+		     p->idle_timeout_ns);
+}
+
+static void dump_fault_match(struct out *o, const struct sl_match *m)
+{
+	struct sl_buf text = SL_BUF_INIT(0);
+
+	if (!o->error)
+		o->error = sl_match_describe(m, &text);
+	line(o, " (%.*s)", SL_STR_ARG(sl_buf_str(&text)));
+	sl_buf_deinit(&text);
+}
+
+static void dump_faults(struct out *o, const char *indent, const struct sl_faults *f)
+{
+	line(o, "%sfaults of %.*s from %" PRId64 " to %" PRId64 " at most %u delayed\n", indent,
+	     SL_STR_ARG(f->policy), f->starts_s, f->expires_s, f->max_delayed);
+	for (uint32_t i = 0; i < f->n; i++) {
+		const struct sl_fault *fault = &f->items[i];
+
+		line(o, "%s  for", indent);
+		for (uint32_t j = 0; j < fault->n_matches; j++)
+			dump_fault_match(o, &fault->matches[j]);
+		if (fault->delay.of.numerator)
+			line(o, " delay %u/%u %" PRIu64 " ns jitter %" PRIu64 " ns",
+			     fault->delay.of.numerator, fault->delay.of.denominator,
+			     fault->delay.ns, fault->delay.jitter_ns);
+		if (fault->abort.of.numerator)
+			line(o, " abort %u/%u http %u grpc %u", fault->abort.of.numerator,
+			     fault->abort.of.denominator, fault->abort.http_status,
+			     fault->abort.grpc_status);
+		line(o, "\n");
+	}
 }
 
 /* Ids and places in balancing state depend on what was there before: not shown. */
@@ -135,13 +226,19 @@ static void dump_rule(struct out *o, const struct sl_rule *rule, uint32_t number
 	if (rule->request_timeout_ns || rule->backend_request_timeout_ns)
 		line(o, " timeouts %" PRIu64 " ns, %" PRIu64 " ns", rule->request_timeout_ns,
 		     rule->backend_request_timeout_ns);
+	if (rule->retry)
+		dump_retry(o, rule->retry);
+	if (rule->persistence)
+		dump_persistence(o, rule->persistence);
 	line(o, "\n");
+	if (rule->faults)
+		dump_faults(o, "        ", rule->faults);
 	for (uint32_t i = 0; i < rule->n_filters; i++)
 		dump_filter(o, "        ", &rule->filters[i]);
 	for (uint32_t i = 0; i < rule->n_backends; i++) {
 		const struct sl_backend *b = &rule->backends[i];
 
-		line(o, "        backend %.*s weight %u%s\n", SL_STR_ARG(b->name), b->weight,
+		line(o, "        backend %.*s weight %u%s\n", SL_STR_ARG(b->upstream), b->weight,
 		     b->state == SL_BACKEND_INVALID ? " invalid" : "");
 		for (uint32_t j = 0; j < b->n_filters; j++)
 			dump_filter(o, "          ", &b->filters[j]);
@@ -255,6 +352,13 @@ static const char *protocol_name(enum sl_app_protocol p)
 	return names[p];
 }
 
+static const char *splice_name(enum sl_splice_policy p)
+{
+	static const char *const names[] = {"", " splice disabled", " splice enabled"};
+
+	return names[p];
+}
+
 struct entry {
 	struct sl_str key;
 	const void *value;
@@ -300,8 +404,10 @@ static void dump_frontend(struct out *o, const struct sl_addr *vip, const struct
 {
 	char text[SL_ADDR_TEXT];
 
-	line(o, "  %s %.*s %s%s\n", sl_addr_format(vip, text), SL_STR_ARG(f->key),
-	     protocol_name(f->app_protocol), f->routed ? " routed" : "");
+	line(o, "  %s %.*s %s%s%s%s%s%.*s\n", sl_addr_format(vip, text), SL_STR_ARG(f->key),
+	     protocol_name(f->app_protocol), f->routed ? " routed" : "", splice_name(f->splice),
+	     f->by_kernel ? " by the kernel" : "", f->by_agent_why.len ? " by the agent: " : "",
+	     SL_STR_ARG(f->by_agent_why));
 	if (!*first)
 		return; /* of a dual-stack Service: the same tables again */
 	*first = false;
@@ -312,6 +418,11 @@ static void dump_frontend(struct out *o, const struct sl_addr *vip, const struct
 	for (uint32_t i = 0; i < f->n_consumers; i++) {
 		line(o, "    clients in %.*s", SL_STR_ARG(f->consumers[i].namespace));
 		dump_table(o, f->consumers[i].table);
+	}
+	for (uint32_t i = 0; i < f->n_trials; i++) {
+		line(o, "    shadow of %.*s%s", SL_STR_ARG(f->trials[i].namespace),
+		     f->trials[i].enforced ? " beside the enforced" : "");
+		dump_table(o, f->trials[i].shadow);
 	}
 }
 
@@ -333,11 +444,15 @@ static void dump_frontends(struct out *o, const struct sl_snapshot *snap)
 		o->error = -ENOMEM;
 }
 
-static void dump_endpoint(struct out *o, const struct sl_endpoint *e)
+static void dump_endpoint(struct out *o, const struct sl_endpoint *e, bool used)
 {
 	char text[SL_ADDR_TEXT];
 
-	line(o, "    %s%s", sl_addr_format(&e->addr, text), e->ready ? "" : " not ready");
+	line(o, "    %s%s%s%s", sl_addr_format(&e->addr, text), e->ready ? "" : " not ready",
+	     e->ending ? " ending" : "",
+	     e->ready == used ? ""
+	     : used	      ? " used"
+			      : " unused");
 	if (e->pod.len)
 		line(o, " pod %.*s", SL_STR_ARG(e->pod));
 	if (e->node.len)
@@ -345,6 +460,39 @@ static void dump_endpoint(struct out *o, const struct sl_endpoint *e)
 	if (e->zone.len)
 		line(o, " zone %.*s", SL_STR_ARG(e->zone));
 	line(o, "\n");
+}
+
+static void dump_balance(struct out *o, const struct sl_balance *b)
+{
+	static const char *const balancers[] = {"round robin", "least request", "peak ewma",
+						"hash"};
+	static const char *const sources[] = {"header", "cookie", "client"};
+
+	line(o, "    policy \"%.*s\" %s", SL_STR_ARG(b->policy), balancers[b->balancer]);
+	if (b->balancer == SL_BALANCER_HASH)
+		line(o, " of %s %.*s", sources[b->hash], SL_STR_ARG(b->hash_name));
+	line(o, " slots %s affinity %" PRIu64 " slow start %" PRIu64 "\n", b->slots ? "yes" : "no",
+	     b->affinity_ns, b->slow_start_ns);
+	if (b->outliers.interval_ns)
+		line(o,
+		     "      outliers %u %u %u in %" PRIu64 " for %" PRIu64 " to %" PRIu64
+		     " at most %u %%\n",
+		     b->outliers.in_a_row[0], b->outliers.in_a_row[1], b->outliers.in_a_row[2],
+		     b->outliers.interval_ns, b->outliers.ejection_ns, b->outliers.max_ejection_ns,
+		     b->outliers.max_percent);
+	if (b->loads)
+		line(o,
+		     "      limits connections %u pending %u requests %u, each %u of one %u %u\n",
+		     b->limits.connections, b->limits.pending, b->limits.requests,
+		     b->limits.requests_per_connection, b->limits.endpoint_connections,
+		     b->limits.endpoint_requests);
+}
+
+static void dump_tls(struct out *o, const struct sl_upstream *u)
+{
+	struct sl_str name = u->tls ? sl_tls_context_hostname(u->tls) : SL_STR("refused");
+
+	line(o, "    tls %.*s %.*s\n", SL_STR_ARG(u->tls_policy), SL_STR_ARG(name));
 }
 
 static void dump_upstreams(struct out *o, const struct sl_snapshot *snap)
@@ -355,10 +503,24 @@ static void dump_upstreams(struct out *o, const struct sl_snapshot *snap)
 	for (size_t i = 0; entries && i < snap->upstreams.n; i++) {
 		const struct sl_upstream *u = entries[i].value;
 
-		line(o, "  %.*s %s %u of %u ready\n", SL_STR_ARG(u->key),
-		     protocol_name(u->app_protocol), u->n_ready, u->n_endpoints);
+		line(o, "  %.*s %s %u of %u usable%s\n", SL_STR_ARG(u->key),
+		     protocol_name(u->app_protocol), u->n_usable, u->n_endpoints,
+		     splice_name(u->splice));
+		if (u->balance)
+			dump_balance(o, u->balance);
+		if (u->budget)
+			line(o,
+			     "    policy \"%.*s\" retries %u %% in %" PRIu64 " or %u in %" PRIu64
+			     "\n",
+			     SL_STR_ARG(u->budget->policy), u->budget->percent,
+			     u->budget->interval_ns, u->budget->rate_count,
+			     u->budget->rate_interval_ns);
+		if (u->faults)
+			dump_faults(o, "    ", u->faults);
+		if (u->tls_policy.len)
+			dump_tls(o, u);
 		for (uint32_t j = 0; j < u->n_endpoints; j++)
-			dump_endpoint(o, &u->endpoints[j]);
+			dump_endpoint(o, &u->endpoints[j], j < u->n_usable);
 	}
 	if (!entries)
 		o->error = -ENOMEM;
@@ -386,6 +548,40 @@ static void dump_plan(struct out *o, const struct sl_plan *plan)
 		o->error = -ENOMEM;
 }
 
+static int split_cmp(const void *a, const void *b)
+{
+	const struct sl_plan_split *x = ((const struct entry *)a)->value;
+	const struct sl_plan_split *y = ((const struct entry *)b)->value;
+	int order = vip_cmp(a, b); /* their keys begin with the address */
+
+	return order ? order : (int)x->at.protocol - (int)y->at.protocol;
+}
+
+static void dump_splits(struct out *o, const struct sl_plan *plan)
+{
+	_cleanup_(sl_freep) struct entry *entries = sorted(&plan->splits, split_cmp);
+	char text[SL_ADDR_TEXT];
+
+	for (size_t i = 0; entries && i < plan->splits.n; i++) {
+		const struct sl_plan_split *s = entries[i].value;
+		const struct sl_addr *endpoint = s->endpoints;
+
+		if (!i)
+			line(o, "splits\n");
+		line(o, "  %s %.*s %.*s\n", sl_addr_format(&s->at.vip, text), SL_STR_ARG(s->name),
+		     SL_STR_ARG(s->route));
+		for (uint32_t j = 0; j < s->n_shares; j++) {
+			line(o, "    %u %.*s", s->shares[j].weight,
+			     SL_STR_ARG(s->shares[j].backend));
+			for (uint32_t k = 0; k < s->shares[j].n_endpoints; k++)
+				line(o, " %s", sl_addr_format(endpoint++, text));
+			line(o, "\n");
+		}
+	}
+	if (!entries)
+		o->error = -ENOMEM;
+}
+
 static void dump_pods(struct out *o, const struct sl_snapshot *snap)
 {
 	_cleanup_(sl_freep) struct entry *by_ip = sorted(&snap->pods_by_ip, entry_cmp);
@@ -403,8 +599,8 @@ static void dump_pods(struct out *o, const struct sl_snapshot *snap)
 		struct sl_addr ip = {.port = 0};
 
 		memcpy(ip.ip, by_ip[i].key.ptr, sizeof(ip.ip));
-		line(o, "  %s %.*s/%.*s\n", sl_addr_format_ip(&ip, text),
-		     SL_STR_ARG(pod->namespace), SL_STR_ARG(pod->name));
+		line(o, "  %s %.*s/%.*s%s\n", sl_addr_format_ip(&ip, text),
+		     SL_STR_ARG(pod->namespace), SL_STR_ARG(pod->name), splice_name(pod->splice));
 	}
 	for (size_t i = 0; i < snap->pods_by_uid.n; i++) {
 		const struct sl_pod_ref *pod = by_uid[i].value;
@@ -423,6 +619,7 @@ int dump_compiled(struct sl_buf *buf, const struct sl_snapshot *snap,
 	dump_frontends(&o, snap);
 	dump_upstreams(&o, snap);
 	dump_plan(&o, &snap->plan);
+	dump_splits(&o, &snap->plan);
 	dump_pods(&o, snap);
 	return o.error;
 }

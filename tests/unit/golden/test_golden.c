@@ -60,7 +60,10 @@ static int compile_folder(const char *path, struct sl_buf *out)
 	_cleanup_(diags_deinitp) struct sl_diags diags = SL_DIAGS_INIT;
 	_cleanup_(sl_snapshot_unrefp) struct sl_snapshot *snap = NULL;
 	_cleanup_(report_freep) struct sl_compile_report *report = NULL;
-	const struct sl_compile_opts opts = {.failure_policy = SL_FAIL_OPEN, .generation = 1};
+	const struct sl_compile_opts opts = {.failure_policy = SL_FAIL_OPEN,
+					     .node = SL_STR("n1"),
+					     .generation = 1,
+					     .now_s = 1780272000 /* 2026-06-01 */};
 	struct sl_config_report loaded;
 	int r = sl_folder_load(path, &model, &diags, &loaded);
 

@@ -105,6 +105,41 @@ Test(uri, queries_are_walked)
 }
 
 static const struct {
+	const char *query, *name, *value, *want; /* value NULL: it goes; want NULL: no query */
+} replacements[] = {
+	{"a=1&b=2", "a", NULL, "b=2"},
+	{"a=1&b=2&%61=3&a", "a", NULL, "b=2"},
+	{"a=1", "a", NULL, NULL},
+	{"", "a", NULL, NULL},
+	{"&&a=1&&b&&", "c", NULL, "a=1&b"},
+	{"a%20b=1&a+b=2&c", "a b", NULL, "c"},
+	{"a%20b=1&c", "a%20b", NULL, "c"},
+	{"a=1&b=2", "a", "3", "b=2&a=3"},
+	{"", "a", "", "a="},
+	{"x", "a=b", "c=d", "x&a%3Db=c=d"},
+	{"x", "n", "a b&c#\n\xff%41+", "x&n=a%20b%26c%23%0A%FF%41+"},
+};
+
+Test(uri, parameters_are_replaced)
+{
+	for (size_t i = 0; i < N_OF(replacements); i++) {
+		struct sl_arena a = SL_ARENA_INIT(64);
+		struct sl_str value = SL_STR_NULL, out = SL_STR("?");
+
+		if (replacements[i].value)
+			value = sl_str_from(replacements[i].value);
+		cr_assert_eq(sl_uri_query_replace(&a, sl_str_from(replacements[i].query),
+						  sl_str_from(replacements[i].name),
+						  replacements[i].value ? &value : NULL, &out),
+			     0);
+		cr_expect_eq(!out.ptr, !replacements[i].want, "case %zu", i);
+		cr_expect(!out.ptr || sl_str_eqc(out, replacements[i].want), "case %zu: %.*s", i,
+			  SL_STR_ARG(out));
+		sl_arena_deinit(&a);
+	}
+}
+
+static const struct {
 	const char *in;
 	struct sl_str want;
 } escapes[] = {

@@ -366,8 +366,9 @@ struct runner {
 	struct sl_task task;
 	char name;
 	struct runner *next; /* queued early when this one runs */
+	bool again;
 };
-static char ran[8];
+static char ran[16];
 
 static void run_runner(struct sl_task *t)
 {
@@ -434,6 +435,66 @@ static void queue_job(struct sl_timer *t)
 	sl_task_queue(loop, &j.task);
 	cr_assert_eq(j.n_runs, 0);
 	sl_loop_stop(loop);
+}
+
+/* Each takes a whole turn. */
+static void run_long(struct sl_task *t)
+{
+	struct runner *r = sl_container_of(t, struct runner, task);
+	uint64_t end = sl_clock_now_ns() + SL_LOOP_TURN_NS;
+
+	ran[strlen(ran)] = r->name;
+	while (sl_clock_now_ns() < end)
+		;
+	if (r->again)
+		sl_task_queue_next(loop, t);
+}
+
+static void run_rounds(unsigned n)
+{
+	while (n--) {
+		cr_assert_eq(sl_loop_round(loop, UINT64_MAX), 0);
+		ran[strlen(ran)] = ' ';
+	}
+}
+
+Test(loop, an_owner_of_many_tasks_delays_others_by_its_turn_alone)
+{
+	struct sl_task_owner bulk = {0}, other = {0};
+	struct runner a = {.task = SL_TASK_INIT_OWNED(run_long, &bulk), .name = 'a', .again = true};
+	struct runner b = {.task = SL_TASK_INIT_OWNED(run_long, &bulk), .name = 'b'};
+	struct runner c = {.task = SL_TASK_INIT_OWNED(run_long, &bulk), .name = 'c'};
+	struct runner o = {.task = SL_TASK_INIT_OWNED(run_long, &other), .name = 'o'};
+	struct runner free = {.task = SL_TASK_INIT(run_long), .name = 'f'};
+
+	sl_task_queue_early(loop, &a.task);
+	sl_task_queue_early(loop, &b.task);
+	sl_task_queue(loop, &c.task);
+	sl_task_queue(loop, &o.task);
+	sl_task_queue(loop, &free.task);
+	run_rounds(4);
+	a.again = false;
+	run_rounds(1);
+	/* The one that goes on is behind those that waited. */
+	cr_assert_str_eq(ran, "aof b c a a ");
+}
+
+Test(loop, a_task_that_waits_for_its_turn_keeps_its_place_and_can_be_cancelled)
+{
+	struct sl_task_owner bulk = {0};
+	struct runner runners[4];
+
+	for (int i = 0; i < 4; i++)
+		runners[i] = (struct runner){.task = SL_TASK_INIT_OWNED(run_long, &bulk),
+					     .name = (char)('a' + i)};
+	for (int i = 0; i < 3; i++)
+		sl_task_queue(loop, &runners[i].task);
+	run_rounds(1);
+	sl_task_queue_early(loop, &runners[3].task);
+	sl_task_queue_early(loop, &runners[2].task); /* it has its place */
+	sl_task_cancel(&runners[1].task);
+	run_rounds(2);
+	cr_assert_str_eq(ran, "a c d ");
 }
 
 Test(loop, run_ends_after_the_round_of_stop_and_can_be_run_again)

@@ -121,6 +121,22 @@ Test(access_log, what_is_empty_is_left_out)
 			       "\"duration_ns\":0,\"end_reason\":\"idle\"}\n");
 }
 
+Test(access_log, what_shadow_routes_would_change_is_said)
+{
+	char line[SL_ACCESS_LINE_MAX];
+	struct sl_access_record r = {.shadow_route = SL_STR("HTTPRoute/shop/next"),
+				     .shadow_rule = SL_STR("0"),
+				     .shadow_differs = SL_STR("backends,path")};
+	size_t n = sl_access_line(&r, SL_STR("t"), line);
+	json_t *j = parse_line(line, n);
+
+	cr_assert_str_eq(json_string_value(json_object_get(j, "shadow_route")),
+			 "HTTPRoute/shop/next");
+	cr_assert_str_eq(json_string_value(json_object_get(j, "shadow_rule")), "0");
+	cr_assert_str_eq(json_string_value(json_object_get(j, "shadow_differs")), "backends,path");
+	json_decref(j);
+}
+
 Test(access_log, any_bytes_become_valid_json)
 {
 	static const struct {
@@ -174,7 +190,9 @@ Test(access_log, the_longest_record_still_fits_a_line)
 					      SL_STR("\xff"), SL_STR("\xf0\x9f\x98\x80")};
 	static char big[20000], line[SL_ACCESS_LINE_MAX + 1];
 
-	for (size_t i = 0; i < sizeof(fills) / sizeof(*fills); i++) {
+	for (size_t k = 0; k < 2 * sizeof(fills) / sizeof(*fills); k++) {
+		bool shadowed = k % 2;
+		size_t i = k / 2;
 		struct sl_str s = {big, sizeof(big)};
 		struct sl_access_record r;
 		size_t n;
@@ -198,18 +216,22 @@ Test(access_log, the_longest_record_still_fits_a_line)
 			.endpoint = s,
 			.status = UINT32_MAX,
 			.attempts = UINT32_MAX,
+			.mirrors = UINT32_MAX,
 			.request_bytes = UINT64_MAX >> 1,
 			.response_bytes = UINT64_MAX >> 1,
 			.duration_ns = UINT64_MAX >> 1,
 			.first_byte_ns = UINT64_MAX >> 1,
 			.end_reason = s,
+			.shadow_route = shadowed ? s : SL_STR_NULL,
+			.shadow_rule = shadowed ? s : SL_STR_NULL,
+			.shadow_differs = shadowed ? s : SL_STR_NULL,
 		};
 		line[SL_ACCESS_LINE_MAX] = '#';
 		n = sl_access_line(&r, s, line);
 		cr_assert_leq(n, SL_ACCESS_LINE_MAX);
 		cr_assert_eq(line[SL_ACCESS_LINE_MAX], '#');
 		j = parse_line(line, n);
-		cr_assert_eq(json_object_size(j), 21, "fill %zu", i);
+		cr_assert_eq(json_object_size(j), shadowed ? 25 : 22, "fill %zu", i);
 		json_decref(j);
 	}
 }

@@ -101,6 +101,45 @@ Test(metrics, each_counter_and_gauge_has_a_sample_of_its_own)
 		     1000 + SL_COUNTER_MAX + SL_GAUGE_MAX + SL_END_SHUTDOWN);
 }
 
+static bool is_cart(void *arg, struct sl_str service)
+{
+	return sl_str_eqc(service, arg);
+}
+
+Test(metrics, requests_are_counted_by_what_shadow_routes_would_change)
+{
+	static char cart[] = "shop/cart:80";
+	struct sl_metrics_shadows n;
+
+	start(2, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct sl_metrics_shard *s = sl_metrics_shard(metrics, i);
+		struct sl_metrics_request rq = request("HTTPRoute/shop/next", 0, 0), none = {0};
+
+		none.service = rq.service;
+		sl_metrics_shadow(s, &none, SL_SHADOW_UNAFFECTED);
+		sl_metrics_shadow(s, &rq, SL_SHADOW_SAME);
+		sl_metrics_shadow(s, &rq, SL_SHADOW_DIFFERS);
+		rq.service = SL_STR("shop/other:80");
+		sl_metrics_shadow(s, &rq, SL_SHADOW_DIFFERS);
+	}
+	render();
+	cr_assert_eq(
+		value("sluice_shadow_requests_total{service=\"shop/cart:80\",route=\"HTTPRoute/"
+		      "shop/next\",rule=\"0\",result=\"same\"}"),
+		2);
+	cr_assert_eq(value("sluice_shadow_requests_total{service=\"shop/cart:80\",route=\"\",rule="
+			   "\"\",result=\"unaffected\"}"),
+		     2);
+	n = sl_metrics_route_shadows(metrics, SL_STR("HTTPRoute/shop/next"), is_cart, cart);
+	cr_assert_eq(n.evaluated, 6);
+	cr_assert_eq(n.matched, 6);
+	cr_assert_eq(n.differs, 4);
+	n = sl_metrics_route_shadows(metrics, SL_STR("HTTPRoute/shop/nobody"), is_cart, cart);
+	cr_assert_eq(n.evaluated, 6);
+	cr_assert_eq(n.matched, 0);
+}
+
 Test(metrics, shards_are_added_up)
 {
 	start(3, 0);

@@ -183,14 +183,17 @@ struct sl_snapshot *rig_snapshot(struct rig *r, const char *rules)
 
 	cr_assert_eq(sl_buf_printf(&text,
 				   "apiVersion: v1\nkind: Service\n"
-				   "metadata: {name: cart, namespace: shop}\n"
+				   "metadata: {name: cart, namespace: shop, annotations: {%s}}\n"
 				   "spec:\n  clusterIP: 10.96.0.1\n  ports:\n  - {port: 80%s%s}\n"
 				   "---\n"
 				   "apiVersion: v1\nkind: Service\n"
 				   "metadata: {name: v1, namespace: shop}\n"
-				   "spec:\n  clusterIP: 10.96.0.11\n  ports:\n  - {port: 80}\n",
+				   "spec:\n  clusterIP: 10.96.0.11\n  ports:\n  - {port: 80%s%s}\n",
+				   r->annotations ? r->annotations : "",
 				   r->app_protocol ? ", appProtocol: " : "",
-				   r->app_protocol ? r->app_protocol : ""),
+				   r->app_protocol ? r->app_protocol : "",
+				   r->v1_protocol ? ", appProtocol: " : "",
+				   r->v1_protocol ? r->v1_protocol : ""),
 		     0);
 	add_slices(r, &text);
 	if (!rules)
@@ -213,6 +216,33 @@ struct sl_snapshot *rig_snapshot(struct rig *r, const char *rules)
 	cr_assert_eq(config_compile(sl_buf_ptr(&text), ++r->generation, &snap), 0);
 	sl_buf_deinit(&text);
 	return snap;
+}
+
+static void format_time(int from_now_s, char out[32])
+{
+	time_t t = time(NULL) + from_now_s;
+	struct tm tm;
+
+	cr_assert(gmtime_r(&t, &tm));
+	cr_assert_gt(strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm), 0);
+}
+
+const char *rig_faults(char out[RIG_FAULTS_BYTES], const char *target, const char *fields,
+		       int from_s, int to_s)
+{
+	char from[32], to[32];
+
+	format_time(from_s, from);
+	format_time(to_s, to);
+	cr_assert_lt(snprintf(out, RIG_FAULTS_BYTES,
+			      "---\n"
+			      "apiVersion: policy.sluice.dev/v1alpha1\n"
+			      "kind: FaultInjection\n"
+			      "metadata: {name: chaos, namespace: shop}\n"
+			      "spec: {startsAt: '%s', expiresAt: '%s', targetRefs: [%s], %s}\n",
+			      from, to, target, fields),
+		     RIG_FAULTS_BYTES);
+	return out;
 }
 
 void rig_configure(struct rig *r, const char *rules)
@@ -268,7 +298,8 @@ void rig_start(struct rig *r)
 					   .pod_uid = pod_uid,
 					   .hand_over = r->hand_over,
 					   .give = r->give,
-					   .ask_before = r->ask_before};
+					   .ask_before = r->ask_before,
+					   .splice = r->splice};
 
 	cr_assert_eq(sl_loop_new(&r->loop), 0);
 	cr_assert_eq(sl_metrics_new(&metrics, &r->metrics), 0);

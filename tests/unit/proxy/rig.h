@@ -43,6 +43,9 @@ struct rig {
 	struct sl_proxy_opts opts;
 	bool is_host;		  /* the client's namespace is shared: Pods by cgroup */
 	const char *app_protocol; /* of port 80 of shop/cart; NULL: not declared */
+	const char *v1_protocol;  /* likewise of shop/v1 */
+	const char *annotations;  /* of shop/cart, "a: b, c: d"; NULL: none */
+	struct sl_splice_host splice;
 	bool logging;
 	bool unconfigured; /* rig_start() gives no snapshot */
 
@@ -88,6 +91,13 @@ void rig_free(struct rig *r);
 struct rig_backend *rig_add_backend(struct rig *r, const char *service, bool refuses);
 /* Dials of it neither succeed nor fail from now on. */
 void rig_fill(struct rig *r, struct rig_backend *b);
+enum { RIG_FAULTS_BYTES = 1024 };
+#define RIG_ROUTE "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: route}"
+#define RIG_V1	  "{kind: Service, name: v1}"
+/* A document for r->more: a FaultInjection for that target (RIG_ROUTE, RIG_V1) with these further
+ * fields, in force between those numbers of seconds from now. Returns out. */
+const char *rig_faults(char out[RIG_FAULTS_BYTES], const char *target, const char *fields,
+		       int from_s, int to_s);
 /* New snapshot with rules (YAML flow or block at column 2, NULL: to shop/v1; "": no route). */
 void rig_configure(struct rig *r, const char *rules);
 /* NULL when it cannot be made (allocations fail). */

@@ -482,6 +482,43 @@ Test(bodies, a_slow_client_gets_all_of_a_last_answer)
 	cr_assert_eq(client.n_taken, sent);
 }
 
+static void answer_early(void)
+{
+	begin(HUGE_POST);
+	rig_send(&r, &server, TOO_LARGE);
+	rig_expect(&r, &client, TOO_LARGE);
+	rig_expect_eof(&r, &client);
+}
+
+Test(bodies, an_upload_behind_an_early_answer_is_read_for_as_long_as_it_goes_on)
+{
+	uint64_t before;
+
+	answer_early();
+	cr_assert_eq(conn()->state, SL_CONN_CLOSING);
+	for (unsigned i = 0; i < 3; i++) {
+		before = conn()->timer.deadline_ns;
+		rig_pass(&r, 2 * SL_NS_PER_MS);
+		cr_assert_eq(conn()->timer.deadline_ns, before, "silence is no reason to wait");
+		rig_send(&r, &client, "more of the body");
+		rig_settle(&r);
+		cr_assert_gt(conn()->timer.deadline_ns, before);
+		cr_assert_eq(sl_buf_len(&conn()->sock.in), 0);
+	}
+}
+
+Test(bodies, an_upload_behind_an_early_answer_is_not_read_for_ever)
+{
+	uint64_t deadline = 0;
+
+	r.opts.linger_timeout_ns = 20 * SL_NS_PER_MS;
+	r.opts.idle_timeout_ns = 200 * SL_NS_PER_MS;
+	answer_early();
+	while (sl_proxy_n_conns(r.proxy) && rig_waiting(&r, &deadline))
+		(void)send(client.fd, "+", 1, MSG_NOSIGNAL);
+	rig_expect_conns(&r, 0);
+}
+
 Test(bodies, a_client_that_never_closes_is_left_behind_the_last_answer)
 {
 	r.opts.linger_timeout_ns = 20 * SL_NS_PER_MS;

@@ -115,7 +115,7 @@ static void make_edits(struct edits *e, enum sl_filter_kind kind, const char *se
 
 Test(filter, header_modifiers_edit_requests_and_responses_alike)
 {
-	const struct sl_filter_env env = {.arena = &arena};
+	struct sl_filter_env env = {.arena = &arena};
 
 	for (size_t i = 0; i < sizeof(header_cases) / sizeof(header_cases[0]); i++) {
 		struct sl_request req = {.headers = headers_from(header_cases[i].before)};
@@ -137,7 +137,7 @@ Test(filter, header_modifiers_edit_requests_and_responses_alike)
 
 Test(filter, each_side_leaves_the_other_sides_filters_alone)
 {
-	const struct sl_filter_env env = {.arena = &arena};
+	struct sl_filter_env env = {.arena = &arena};
 	struct sl_request req = {.headers = headers_from("A: 1\n")};
 	struct sl_response res = {.headers = headers_from("A: 1\n")}, unused = {0};
 	struct edits e;
@@ -161,7 +161,7 @@ static const struct {
 
 Test(filter, a_request_keeps_exactly_one_host)
 {
-	const struct sl_filter_env env = {.arena = &arena};
+	struct sl_filter_env env = {.arena = &arena};
 
 	for (size_t i = 0; i < sizeof(host_cases) / sizeof(host_cases[0]); i++) {
 		struct sl_request req = {.headers = headers_from("Host: a.example:81\n"),

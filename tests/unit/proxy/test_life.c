@@ -574,6 +574,34 @@ Test(life, draining_does_not_wait_for_a_client_that_says_nothing)
 	rig_expect_eof(&r, &server);
 }
 
+/* Accepted before or after: its request was on the way when the kernel was told to steer no more.
+ */
+Test(life, draining_serves_the_first_request_of_who_has_just_connected)
+{
+	r.app_protocol =
+		"http"; /* one that waits for the server to speak is served too, see above */
+	rig_start(&r);
+	for (int settled = 0; settled < 2; settled++) {
+		rig_connect(&r, &client);
+		if (settled)
+			rig_expect_conns(&r, 1);
+		sl_proxy_drain(r.proxy);
+		rig_settle(&r);
+		rig_send(&r, &client, GET);
+		rig_accept(&r, &r.backends[0], &server);
+		rig_expect(&r, &server, GET);
+		rig_send(&r, &server, OK);
+		rig_expect(&r, &client, CLOSE_OK);
+		rig_expect_eof(&r, &client);
+		rig_close(&client);
+		rig_close(&server);
+		rig_stop(&r);
+		rig_init(&r);
+		r.app_protocol = "http";
+		rig_start(&r);
+	}
+}
+
 Test(life, a_proxy_may_end_with_connections_in_every_state)
 {
 	open_all();

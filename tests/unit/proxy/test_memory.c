@@ -20,8 +20,9 @@ struct scene {
 			    request */
 	bool refused;	 /* there is an endpoint that refuses */
 	bool logging;
-	bool tunnels;	  /* to shop/cart */
-	const char *more; /* further objects */
+	bool tunnels;	    /* to shop/cart */
+	const char *more;   /* further objects */
+	const char *faults; /* of a FaultInjection for all requests */
 };
 
 #define GET "GET /some/path?x=y HTTP/1.1\r\nHost: cart\r\nUser-Agent: test\r\n\r\n"
@@ -56,6 +57,31 @@ static const struct scene scenes[] = {
 	 "    - type: RequestRedirect\n"
 	 "      requestRedirect: {hostname: example.org, statusCode: 302}\n",
 	 GET, "", "Content-Length: 0\r\n\r\n"},
+	{"a preflight",
+	 "  - filters:\n"
+	 "    - type: CORS\n"
+	 "      cors: {allowOrigins: ['http://*.example'], allowMethods: ['*'], exposeHeaders: "
+	 "[a]}\n",
+	 "OPTIONS / HTTP/1.1\r\nHost: cart\r\nOrigin: http://a.example\r\n"
+	 "Access-Control-Request-Method: GET\r\n\r\n",
+	 "", "Content-Length: 0\r\n\r\n"},
+	/* shop/v1 is asked too: its answer is a yes. */
+	{"an authorization",
+	 "  - filters:\n"
+	 "    - type: ExternalAuth\n"
+	 "      externalAuth: {protocol: HTTP, forwardBody: {maxSize: 9}, backendRef: {name: v1, "
+	 "port: 80}}\n"
+	 "    backendRefs: [{name: v1, port: 80}]\n",
+	 "POST / HTTP/1.1\r\nHost: cart\r\nAuthorization: a\r\nContent-Length: 6\r\n\r\nhi\r\n\r\n",
+	 "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nENDOK", "ENDOK"},
+	{"mirrors",
+	 "  - filters:\n"
+	 "    - {type: RequestMirror, requestMirror: {backendRef: {name: cart, port: 80}}}\n"
+	 "    - {type: RequestMirror, requestMirror: {backendRef: {name: v1, port: 80}}}\n"
+	 "    backendRefs: [{name: v1, port: 80}]\n",
+	 "POST / HTTP/1.1\r\nHost: cart\r\nTransfer-Encoding: chunked\r\n\r\n"
+	 "5\r\nhello\r\n0\r\nX-A: b\r\n\r\n",
+	 OK, "ENDOK"},
 	{"no rule", "  - matches: [{path: {type: Exact, value: /x}}]\n", GET, "", "this request\n"},
 	{"an interim answer", NULL, GET, "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" OK, "ENDOK"},
 	{"an upgrade", NULL,
@@ -65,11 +91,35 @@ static const struct scene scenes[] = {
 	 "ENDOK", .logging = true},
 	{"a stale connection", NULL, GET, OK, "ENDOK", .warm = true},
 	{"an endpoint that refuses", NULL, GET, OK, "ENDOK", .refused = true},
+	{"a delay", NULL, GET, OK, "ENDOK", .faults = "delay: {percent: 100, duration: 1ms}",
+	 .logging = true},
+	{"an abort", NULL, GET, OK, "aborted by FaultInjection/shop/chaos\n",
+	 .faults = "matches: [{headers: [{name: user-agent, value: test}]}], delay: {percent: 100, "
+		   "duration: 1ms}, abort: {percent: 100, httpStatus: 418}"},
+	{"a session",
+	 "  - sessionPersistence: {idleTimeout: 1h, cookie: {name: pin}}\n"
+	 "    backendRefs: [{name: v1, port: 80}, {name: v1, port: 80}]\n",
+	 "GET / HTTP/1.1\r\nHost: cart\r\nCookie: a=b; pin=abc.def\r\n\r\n", OK, "ENDOK"},
+	{"a retry",
+	 "  - retry: {codes: [503], backoff: 1ms}\n"
+	 "    backendRefs: [{name: v1, port: 80}]\n",
+	 "POST / HTTP/1.1\r\nHost: cart\r\nContent-Length: 6\r\n\r\nhi\r\n\r\n",
+	 "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 5\r\n\r\nENDOK", "ENDOK"},
 	{"a tunnel", NULL, "\x16\x03\x01", "ENDOK", "ENDOK", .tunnels = true, .logging = true},
 	{"a tunnel with much to carry", NULL, "\x16\x03\x01", "", "ENDOK", .tunnels = true,
 	 .with_body = true},
 	{"a server that speaks first", NULL, NULL, "ENDOK", "ENDOK", .tunnels = true},
 	{"a TCPRoute", "", "GET / HTTP/1.1\r\n\r\n", "ENDOK", "ENDOK", .more = TCP_TO(V1),
+	 .logging = true},
+	{"a shadow route", NULL, GET, OK, "ENDOK",
+	 .more = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n"
+		 "metadata: {name: next, namespace: shop, annotations: {sluice.dev/shadow: "
+		 "'true'}}\n"
+		 "spec:\n  parentRefs: [{group: '', kind: Service, name: cart}]\n  rules:\n"
+		 "  - matches: [{path: {value: /some}, headers: [{name: user-agent, value: "
+		 "test}]}]\n"
+		 "    filters:\n    - {type: URLRewrite, urlRewrite: {hostname: far}}\n"
+		 "    backendRefs: [{name: cart, port: 80}]\n",
 	 .logging = true},
 	{"a malformed TLS client", "", "\x16\x03\x01\x01\x01\x02", "", "\x02\x32",
 	 .more = TLS_TO("a.example", V1), .logging = true},
@@ -181,6 +231,18 @@ static bool play(const struct scene *sc)
 	return true;
 }
 
+static void expect_no_sides(void)
+{
+	uint64_t deadline = 0;
+
+	while (rig_gauge(&r, SL_GAUGE_SIDE_REQUESTS)) {
+		cr_assert(rig_waiting(&r, &deadline), "a mirror goes on");
+		while (rig_try_accept(&r.backends[0], &servers[0]) ||
+		       rig_try_accept(&r.backends[1], &servers[0]))
+			rig_close(&servers[0]);
+	}
+}
+
 static void hang_up(void)
 {
 	rig_close(&client);
@@ -193,6 +255,7 @@ static void hang_up(void)
 	while (rig_try_accept(&r.backends[0], &servers[0]) ||
 	       rig_try_accept(&r.backends[1], &servers[0]))
 		rig_close(&servers[0]);
+	expect_no_sides();
 	rig_expect_idle(&r, 0);
 }
 
@@ -207,6 +270,8 @@ static bool exchange(const struct scene *sc)
 
 static void prepare(const struct scene *sc)
 {
+	char faults[RIG_FAULTS_BYTES], list[RIG_FAULTS_BYTES];
+
 	rig_init(&r);
 	(void)rig_add_backend(&r, "cart", false);
 	if (sc->refused)
@@ -214,6 +279,9 @@ static void prepare(const struct scene *sc)
 	r.logging = sc->logging;
 	rig_start(&r);
 	r.more = sc->more;
+	(void)snprintf(list, sizeof(list), "faults: [{%s}]", sc->faults ? sc->faults : "");
+	if (sc->faults)
+		r.more = rig_faults(faults, RIG_V1, list, -60, 60);
 	rig_configure(&r, sc->rules);
 	closed_stale = true;
 	if (!sc->warm)

@@ -3,10 +3,9 @@
 #include <errno.h>
 #include "rig.h"
 
-#define OK	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-#define GET	"GET / HTTP/1.1\r\nHost: cart\r\n\r\n"
-#define TLS	"\x16\x03\x01\x02\x00\x01"
-#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define OK  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define GET "GET / HTTP/1.1\r\nHost: cart\r\n\r\n"
+#define TLS "\x16\x03\x01\x02\x00\x01"
 
 enum { LARGE = 4 << 20, HUGE = 256 << 20, QUEUED_MAX = 1 << 20 };
 
@@ -43,8 +42,6 @@ static const struct {
 	{"BREW /x HTTP", "/1.1\r\nHost: cart\r\n\r\n", true},
 	{TLS, "more", false},
 	{"\x16", "\x03\x01\x02", false},
-	{PREFACE, "frames", false},
-	{"PRI *", " HTTP/2.0\r\n\r\nSM\r\n\r\n", false},
 	{"SSH-2.0-x\r\n", "", false},
 	{"GE", "RMANY\r\n", false},
 	{"helo ", "example.org\r\n", false},

@@ -12,19 +12,17 @@ Test(decode, kinds_that_are_not_ours_are_ignored)
 		const char *type, *message; /* NULL: without a word */
 	} cases[] = {
 		{"{apiVersion: apps/v1, kind: Deployment", NULL},
-		{"{apiVersion: v1, kind: ConfigMap", NULL},
+		{"{apiVersion: v1, kind: PersistentVolume", NULL},
 		{"{apiVersion: example.org/v1, kind: HTTPRoute", NULL},
 		{"{apiVersion: discovery.k8s.io/v1, kind: Service", NULL},
-		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: TLSRoute",
-		 "version \"v1alpha2\" of kind TLSRoute"},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute",
-		 "kind UDPRoute is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1beta1, kind: TLSRoute",
+		 "version \"v1beta1\" of kind TLSRoute"},
 		{"{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway",
 		 "kind Gateway is not supported"},
 		{"{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant",
 		 "kind ReferenceGrant is not supported"},
-		{"{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy",
-		 "kind BackendTLSPolicy is not supported"},
+		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: BackendTLSPolicy",
+		 "version \"v1alpha2\" of kind BackendTLSPolicy"},
 		{"{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XMesh",
 		 "kind XMesh is not supported"},
 		{"{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: HTTPRoute",
@@ -50,6 +48,28 @@ Test(decode, kinds_that_are_not_ours_are_ignored)
 		decoded_free(&d);
 		free(text);
 	}
+}
+
+Test(decode, versions_of_a_kind_are_listed_with_the_best_first)
+{
+	for (size_t kind = 0; kind < SL_N_KINDS; kind++) {
+		const char *const *v = sl_kind_api_versions((enum sl_kind)kind);
+
+		cr_assert_not_null(v[0], "%zu", kind);
+		for (; *v; v++) {
+			char *text = sl_asprintf("{apiVersion: %s, kind: %s}", *v,
+						 sl_kind_name((enum sl_kind)kind));
+			struct decoded d;
+
+			decode(text, &d);
+			cr_expect_eq(d.r, SL_DECODE_INVALID, "%s is ours, without metadata", text);
+			decoded_free(&d);
+			free(text);
+		}
+	}
+	cr_expect_str_eq(sl_kind_api_versions(SL_KIND_TLSROUTE)[0], "gateway.networking.k8s.io/v1");
+	cr_expect_str_eq(sl_kind_api_versions(SL_KIND_TLSROUTE)[2],
+			 "gateway.networking.k8s.io/v1alpha2");
 }
 
 Test(decode, what_is_not_an_object_of_kubernetes_is_an_error)

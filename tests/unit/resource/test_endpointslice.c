@@ -79,6 +79,26 @@ Test(endpointslice, conditions_have_their_defaults)
 	}
 }
 
+Test(endpointslice, hints_are_read)
+{
+	const struct sl_slice_endpoint *ep;
+	struct decoded d;
+
+	decode(HEAD4
+	       "endpoints:\n- addresses: [10.0.0.1]\n  hints: {forZones: [{name: a}, {name: b}], "
+	       "forNodes: [{name: n}]}\n- addresses: [10.0.0.2]\n  hints: null\n",
+	       &d);
+	ep = slice(&d)->endpoints;
+	cr_expect_eq(d.diags.n, 0);
+	cr_assert_eq(ep[0].n_for_zones, 2);
+	expect_str(ep[0].for_zones[0], "a");
+	expect_str(ep[0].for_zones[1], "b");
+	cr_assert_eq(ep[0].n_for_nodes, 1);
+	expect_str(ep[0].for_nodes[0], "n");
+	cr_expect_eq(ep[1].n_for_zones + ep[1].n_for_nodes, 0);
+	decoded_free(&d);
+}
+
 Test(endpointslice, an_empty_one_is_valid)
 {
 	const struct sl_endpointslice *s;
@@ -134,6 +154,11 @@ Test(endpointslice, bad_values_make_the_object_invalid)
 		{"conditions",
 		 "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1], conditions: []}]",
 		 "endpoints[0].conditions", 5, "expected object, got array"},
+		{"hints", "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1], hints: []}]",
+		 "endpoints[0].hints", 5, "expected object, got array"},
+		{"zone hint",
+		 "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1], hints: {forZones: [{}]}}]",
+		 "endpoints[0].hints.forZones[0].name", 5, "required"},
 		{"port", "addressType: IPv4\nports:\n- {port: 0}", "ports[0].port", 6,
 		 "must be from 1"},
 		{"protocol", "addressType: IPv4\nports:\n- {protocol: X}", "ports[0].protocol", 6,

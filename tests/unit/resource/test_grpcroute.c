@@ -4,12 +4,12 @@
 
 /* ---- what is read ---- */
 
-Test(grpcroute, only_v1_is_served)
+Test(grpcroute, served_versions)
 {
 	static const struct {
 		const char *version;
 		int r;
-	} cases[] = {{"v1", 0}, {"v1alpha2", SL_DECODE_IGNORED}, {"v1beta1", SL_DECODE_IGNORED}};
+	} cases[] = {{"v1", 0}, {"v1alpha2", 0}, {"v1beta1", SL_DECODE_IGNORED}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char *text =
@@ -185,14 +185,12 @@ Test(grpcroute, what_it_does_not_have_costs_the_rule)
 		 "{}}]}]}",
 		 "spec.rules[0].backendRefs[0].filters[0].type", 6,
 		 "no filters of type URLRewrite"},
-		{"mirror",
-		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: "
-		 "1}}}]}",
-		 "spec.rules[0].filters[0].type", 6, "filter type RequestMirror is not supported"},
+		{"mirror", "{filters: [{type: RequestMirror, requestMirror: {}}]}",
+		 "spec.rules[0].filters[0].requestMirror.backendRef", 6, "required"},
 		{"extension", "{filters: [{type: ExtensionRef, extensionRef: {}}]}",
 		 "spec.rules[0].filters[0].type", 6, "filter type ExtensionRef is not supported"},
-		{"session", "{sessionPersistence: {}}", "spec.rules[0].sessionPersistence", 6,
-		 "sessionPersistence is not supported"},
+		{"session", "{sessionPersistence: {type: Header}}",
+		 "spec.rules[0].sessionPersistence", 6, "type Header needs header.name"},
 		{"backend", "{backendRefs: [{name: a}]}", "spec.rules[0].backendRefs[0].port", 6,
 		 "required for a Service"},
 		{"same name", "name: a\n  - name: a", "spec.rules[1].name", 7,

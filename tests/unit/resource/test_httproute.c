@@ -337,10 +337,9 @@ Test(httproute, a_bad_backend_or_policy_costs_its_rule)
 		 "spec.rules[0].backendRefs[0].kind", 6, "must not be empty"},
 		{"namespace", "{backendRefs: [{name: x, port: 1, namespace: A}]}",
 		 "spec.rules[0].backendRefs[0].namespace", 6, "DNS label"},
-		{"backend filter",
-		 "{backendRefs: [{name: x, port: 1, filters: [{type: CORS, cors: {}}]}]}",
+		{"backend filter", "{backendRefs: [{name: x, port: 1, filters: [{type: Magic}]}]}",
 		 "spec.rules[0].backendRefs[0].filters[0].type", 6,
-		 "filter type CORS is not supported"},
+		 "filter type \"Magic\" is not known"},
 		{"timeouts", "{timeouts: 10s}", "spec.rules[0].timeouts", 6,
 		 "expected object, got string"},
 		{"timeout", "{timeouts: {request: 10}}", "spec.rules[0].timeouts.request", 6,
@@ -351,15 +350,108 @@ Test(httproute, a_bad_backend_or_policy_costs_its_rule)
 		{"longer attempt", "{timeouts: {request: 1s, backendRequest: 1001ms}}",
 		 "spec.rules[0].timeouts.backendRequest", 6,
 		 "must not be longer than timeouts.request"},
-		{"retry", "{retry: {}}", "spec.rules[0].retry", 6,
-		 "retry is not supported by this version"},
-		{"session", "{sessionPersistence: {}}", "spec.rules[0].sessionPersistence", 6,
-		 "sessionPersistence is not supported by this version"},
+		{"retry", "{retry: 3}", "spec.rules[0].retry", 6, "expected object, got number"},
+		{"low code", "{retry: {codes: [500, 399]}}", "spec.rules[0].retry.codes[1]", 6,
+		 "must be from 400 to 599, got 399"},
+		{"high code", "{retry: {codes: [600]}}", "spec.rules[0].retry.codes[0]", 6,
+		 "must be from 400 to 599, got 600"},
+		{"code is text", "{retry: {codes: ['500']}}", "spec.rules[0].retry.codes[0]", 6,
+		 "expected integer, got string"},
+		{"code twice", "{retry: {codes: [500, 503, 500]}}", "spec.rules[0].retry.codes[2]",
+		 6, "500 is there twice"},
+		{"codes", "{retry: {codes: 500}}", "spec.rules[0].retry.codes", 6,
+		 "expected array, got number"},
+		{"attempts", "{retry: {attempts: -1}}", "spec.rules[0].retry.attempts", 6,
+		 "must be from 0 to 2147483647, got -1"},
+		{"backoff", "{retry: {backoff: 1.5s}}", "spec.rules[0].retry.backoff", 6,
+		 "must be a duration like 1h30m, 10s or 500ms, got \"1.5s\""},
+		{"session", "{sessionPersistence: 1}", "spec.rules[0].sessionPersistence", 6,
+		 "expected object, got number"},
+		{"session type", "{sessionPersistence: {type: Ip}}",
+		 "spec.rules[0].sessionPersistence.type", 6, "must be one of Cookie, Header"},
+		{"header and cookie", "{sessionPersistence: {header: {name: a}}}",
+		 "spec.rules[0].sessionPersistence.header", 6,
+		 "must not be there with type Cookie"},
+		{"cookie and header",
+		 "{sessionPersistence: {type: Header, cookie: {}, header: {name: a}}}",
+		 "spec.rules[0].sessionPersistence.cookie", 6,
+		 "must not be there with type Header"},
+		{"no header", "{sessionPersistence: {type: Header}}",
+		 "spec.rules[0].sessionPersistence", 6, "type Header needs header.name"},
+		{"header name", "{sessionPersistence: {type: Header, header: {name: a b}}}",
+		 "spec.rules[0].sessionPersistence.header.name", 6, "got \"a b\""},
+		{"cookie name", "{sessionPersistence: {cookie: {name: 'a;'}}}",
+		 "spec.rules[0].sessionPersistence.cookie.name", 6, "got \"a;\""},
+		{"cookie path", "{sessionPersistence: {cookie: {path: '/;Domain=a'}}}",
+		 "spec.rules[0].sessionPersistence.cookie.path", 6,
+		 "must be a path that starts with \"/\" and has no \";\""},
+		{"permanent", "{sessionPersistence: {cookie: {lifetimeType: Permanent}}}",
+		 "spec.rules[0].sessionPersistence", 6,
+		 "absoluteTimeout is required with lifetimeType Permanent"},
+		{"absolute", "{sessionPersistence: {absoluteTimeout: 1d}}",
+		 "spec.rules[0].sessionPersistence.absoluteTimeout", 6, "must be a duration"},
 		{"same name", "name: a\n  - name: a", "spec.rules[1].name", 7,
 		 "must be unique in the route"},
 	};
 
 	check_rules(cases, "UnsupportedValue");
+}
+
+Test(httproute, retries_are_read)
+{
+	const struct sl_route_rule *rules;
+	struct decoded d;
+
+	decode(RULE "{retry: {codes: [400, 599, 503], attempts: 7, backoff: 1s500ms}}\n"
+		    "  - {retry: {}}\n  - {retry: {attempts: 0, backoff: 0s}}\n  - {}\n",
+	       &d);
+	rules = route(&d)->rules;
+	cr_expect_eq(d.diags.n, 0);
+	cr_assert_eq(rules[0].retry->n_codes, 3);
+	cr_expect_eq(rules[0].retry->codes[1], 599);
+	cr_expect_eq(rules[0].retry->attempts, 7);
+	cr_expect_eq(rules[0].retry->backoff_ns, 1500 * SL_NS_PER_MS);
+	cr_expect_eq(rules[1].retry->n_codes, 0);
+	cr_expect_eq(rules[1].retry->attempts, 1, "the API's default");
+	cr_expect_eq(rules[1].retry->backoff_ns, SL_DURATION_UNSET);
+	cr_expect_eq(rules[2].retry->attempts, 0);
+	cr_expect_eq(rules[2].retry->backoff_ns, 0);
+	cr_expect_null(rules[3].retry);
+	decoded_free(&d);
+}
+
+Test(httproute, session_persistence_is_read_in_both_forms)
+{
+	const struct sl_route_rule *rules;
+	struct decoded d;
+
+	decode(RULE
+	       "{sessionPersistence: {cookie: {}}}\n"
+	       "  - {sessionPersistence: {type: Cookie, absoluteTimeout: 1h, cookie: {name: a, "
+	       "path: /b, lifetimeType: Permanent}}}\n"
+	       "  - {sessionPersistence: {type: Header, header: {name: X-A}}}\n"
+	       "  - {sessionPersistence: {sessionName: old, idleTimeout: 1m, absoluteTimeout: "
+	       "2m, cookieConfig: {lifetimeType: Permanent}}}\n"
+	       "  - {sessionPersistence: {sessionName: X-Old, type: Header}}\n  - {}\n",
+	       &d);
+	rules = route(&d)->rules;
+	cr_expect_eq(d.diags.n, 0);
+	cr_expect_eq(rules[0].persistence->name.len, 0);
+	expect_str(rules[0].persistence->path, "/");
+	cr_expect_not(rules[0].persistence->is_header || rules[0].persistence->permanent);
+	expect_str(rules[1].persistence->name, "a");
+	expect_str(rules[1].persistence->path, "/b");
+	cr_expect(rules[1].persistence->permanent);
+	cr_expect_eq(rules[1].persistence->absolute_timeout_ns, 3600 * SL_NS_PER_S);
+	cr_expect(rules[2].persistence->is_header);
+	expect_str(rules[2].persistence->name, "X-A");
+	expect_str(rules[3].persistence->name, "old");
+	cr_expect(rules[3].persistence->permanent);
+	cr_expect_eq(rules[3].persistence->idle_timeout_ns, 60 * SL_NS_PER_S);
+	cr_expect(rules[4].persistence->is_header);
+	expect_str(rules[4].persistence->name, "X-Old");
+	cr_expect_null(rules[5].persistence);
+	decoded_free(&d);
 }
 
 Test(httproute, a_bad_rule_leaves_its_neighbours_alone)
@@ -413,6 +505,7 @@ Test(httproute, unknown_fields_are_warnings)
 		 "spec.rules[0].backendRefs[0].wieght", 6, "unknown field"},
 		{"timeouts", "{timeouts: {idle: 1s}}", "spec.rules[0].timeouts.idle", 6,
 		 "unknown field"},
+		{"retry", "{retry: {code: [500]}}", "spec.rules[0].retry.code", 6, "unknown field"},
 		{"second header",
 		 "{matches: [{headers: [{name: a, value: b}, {name: A, value: c}]}]}",
 		 "spec.rules[0].matches[0].headers[1]", 6, "matched above already"},

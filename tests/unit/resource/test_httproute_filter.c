@@ -20,9 +20,22 @@ Test(httproute_filter, filters_are_read)
 	       "https\n"
 	       "        hostname: b.example\n        port: 8443\n        statusCode: 307\n"
 	       "        path: {type: ReplaceFullPath, replaceFullPath: /x}\n"
-	       "  - filters: [{type: RequestRedirect, requestRedirect: {}}]\n",
+	       "  - filters: [{type: RequestRedirect, requestRedirect: {}}]\n"
+	       "  - filters:\n    - type: CORS\n      cors: {allowOrigins: ['http://*.a:81'], "
+	       "allowMethods: ['*'], allowHeaders: [X-A, x-b]}\n"
+	       "  - filters:\n"
+	       "    - {type: RequestMirror, requestMirror: {backendRef: {name: a, port: 80}}}\n"
+	       "    - type: RequestMirror\n      requestMirror:\n        percent: 5\n"
+	       "        backendRef: {name: a, namespace: other, port: 81}\n"
+	       "    - type: RequestMirror\n      requestMirror:\n"
+	       "        fraction: {numerator: 2, denominator: 3}\n"
+	       "        backendRef: {name: a, port: 80}\n"
+	       "  - filters:\n    - type: ExternalAuth\n      externalAuth:\n"
+	       "        protocol: HTTP\n        backendRef: {name: a, port: 80}\n"
+	       "        http: {path: /p/, allowedHeaders: [A], allowedResponseHeaders: [B, C]}\n"
+	       "        forwardBody: {maxSize: 7}\n",
 	       &d);
-	cr_assert_eq(route(&d)->n_rules, 3);
+	cr_assert_eq(route(&d)->n_rules, 6);
 	cr_expect_eq(d.diags.n, 0);
 	f = route(&d)->rules[0].filters;
 	cr_assert_eq(route(&d)->rules[0].n_filters, 3);
@@ -52,6 +65,29 @@ Test(httproute_filter, filters_are_read)
 	cr_expect_eq(f->redirect.path.type, SL_PATH_MODIFIER_NONE);
 	expect_str(f->redirect.scheme, "");
 	expect_str(f->redirect.hostname, "");
+	f = route(&d)->rules[3].filters;
+	cr_expect_eq(f->type, SL_FILTER_CORS);
+	cr_assert(f->cors.origins.n == 1 && f->cors.methods.n == 1 && f->cors.headers.n == 2);
+	expect_str(f->cors.origins.items[0], "http://*.a:81");
+	expect_str(f->cors.methods.items[0], "*");
+	expect_str(f->cors.headers.items[1], "x-b");
+	cr_expect_eq(f->cors.exposed.n, 0);
+	cr_expect_eq(f->cors.max_age_s, 5);
+	cr_expect_not(f->cors.credentials);
+	f = route(&d)->rules[4].filters;
+	cr_assert_eq(route(&d)->rules[4].n_filters, 3);
+	cr_expect(f[0].mirror.of.numerator == 100 && f[0].mirror.of.denominator == 100);
+	expect_str(f[0].mirror.backend->namespace, "shop");
+	cr_expect(f[1].mirror.of.numerator == 5 && f[1].mirror.of.denominator == 100);
+	expect_str(f[1].mirror.backend->namespace, "other");
+	cr_expect_eq(f[1].mirror.backend->port, 81);
+	cr_expect(f[2].mirror.of.numerator == 2 && f[2].mirror.of.denominator == 3);
+	f = route(&d)->rules[5].filters;
+	cr_expect(!f->auth.grpc && f->auth.body_bytes == 7);
+	expect_str(f->auth.backend->name, "a");
+	expect_str(f->auth.path, "/p/");
+	cr_assert(f->auth.request_headers.n == 1 && f->auth.response_headers.n == 2);
+	expect_str(f->auth.response_headers.items[1], "C");
 	decoded_free(&d);
 }
 
@@ -63,14 +99,89 @@ Test(httproute_filter, a_bad_filter_costs_its_rule)
 		{"no type", "{filters: [{}]}", "spec.rules[0].filters[0].type", 6, "required"},
 		{"unknown type", "{filters: [{type: Magic}]}", "spec.rules[0].filters[0].type", 6,
 		 "filter type \"Magic\" is not known"},
-		{"mirror", "{filters: [{type: RequestMirror, requestMirror: {}}]}",
-		 "spec.rules[0].filters[0].type", 6,
-		 "filter type RequestMirror is not supported by this version"},
-		{"cors", "{filters: [{type: CORS, cors: {}}]}", "spec.rules[0].filters[0].type", 6,
-		 "filter type CORS is not supported by this version"},
-		{"auth", "{filters: [{type: ExternalAuth, externalAuth: {}}]}",
-		 "spec.rules[0].filters[0].type", 6,
-		 "filter type ExternalAuth is not supported by this version"},
+		{"mirror to nobody", "{filters: [{type: RequestMirror, requestMirror: {}}]}",
+		 "spec.rules[0].filters[0].requestMirror.backendRef", 6, "required"},
+		{"mirror without a port",
+		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a}}}]}",
+		 "spec.rules[0].filters[0].requestMirror.backendRef.port", 6,
+		 "required for a Service"},
+		{"mirror of too many",
+		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, "
+		 "percent: 101}}]}",
+		 "spec.rules[0].filters[0].requestMirror.percent", 6, "must be from 0 to 100"},
+		{"mirror by percent and fraction",
+		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, "
+		 "percent: 1, fraction: {numerator: 1}}}]}",
+		 "spec.rules[0].filters[0].requestMirror.fraction", 6, "beside percent"},
+		{"mirror without a numerator",
+		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, "
+		 "fraction: {denominator: 5}}}]}",
+		 "spec.rules[0].filters[0].requestMirror.fraction.numerator", 6, "required"},
+		{"mirror of more than all",
+		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, "
+		 "fraction: {numerator: 101}}}]}",
+		 "spec.rules[0].filters[0].requestMirror.fraction.numerator", 6,
+		 "must not be greater than the denominator"},
+		{"mirror of nothing",
+		 "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, "
+		 "fraction: {numerator: 0, denominator: 0}}}]}",
+		 "spec.rules[0].filters[0].requestMirror.fraction.denominator", 6,
+		 "must be from 1"},
+		{"cors origin", "{filters: [{type: CORS, cors: {allowOrigins: [foo.com]}}]}",
+		 "spec.rules[0].filters[0].cors.allowOrigins[0]", 6, "must be \"*\", or http"},
+		{"cors origin with a path",
+		 "{filters: [{type: CORS, cors: {allowOrigins: ['http://a/']}}]}",
+		 "spec.rules[0].filters[0].cors.allowOrigins[0]", 6, "must be \"*\", or http"},
+		{"cors origin with a bad port",
+		 "{filters: [{type: CORS, cors: {allowOrigins: ['http://a:70000']}}]}",
+		 "spec.rules[0].filters[0].cors.allowOrigins[0]", 6, "must be \"*\", or http"},
+		{"cors origin open in the middle",
+		 "{filters: [{type: CORS, cors: {allowOrigins: ['http://a.*.b']}}]}",
+		 "spec.rules[0].filters[0].cors.allowOrigins[0]", 6, "must be \"*\", or http"},
+		{"cors origin beside all",
+		 "{filters: [{type: CORS, cors: {allowOrigins: ['*', 'http://a']}}]}",
+		 "spec.rules[0].filters[0].cors.allowOrigins", 6, "nothing beside \"*\""},
+		{"cors method", "{filters: [{type: CORS, cors: {allowMethods: [get]}}]}",
+		 "spec.rules[0].filters[0].cors.allowMethods[0]", 6, "must be a method"},
+		{"cors header", "{filters: [{type: CORS, cors: {allowHeaders: ['a b']}}]}",
+		 "spec.rules[0].filters[0].cors.allowHeaders[0]", 6, "RFC 9110 token"},
+		{"cors exposed", "{filters: [{type: CORS, cors: {exposeHeaders: [a, '*']}}]}",
+		 "spec.rules[0].filters[0].cors.exposeHeaders", 6, "nothing beside \"*\""},
+		{"cors age", "{filters: [{type: CORS, cors: {maxAge: 0}}]}",
+		 "spec.rules[0].filters[0].cors.maxAge", 6, "must be from 1"},
+		{"auth without a protocol",
+		 "{filters: [{type: ExternalAuth, externalAuth: {backendRef: {name: a, port: "
+		 "1}}}]}",
+		 "spec.rules[0].filters[0].externalAuth.protocol", 6, "required"},
+		{"auth protocol",
+		 "{filters: [{type: ExternalAuth, externalAuth: {protocol: UDP, backendRef: {name: "
+		 "a, "
+		 "port: 1}}}]}",
+		 "spec.rules[0].filters[0].externalAuth.protocol", 6, "must be one of HTTP, GRPC"},
+		{"auth by nobody",
+		 "{filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP}}]}",
+		 "spec.rules[0].filters[0].externalAuth.backendRef", 6, "required"},
+		{"auth of the other protocol",
+		 "{filters: [{type: ExternalAuth, externalAuth: {protocol: GRPC, http: {}, "
+		 "backendRef: "
+		 "{name: a, port: 1}}}]}",
+		 "spec.rules[0].filters[0].externalAuth.http", 6,
+		 "must not be set when protocol is GRPC"},
+		{"auth path",
+		 "{filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, http: {path: a}, "
+		 "backendRef: {name: a, port: 1}}}]}",
+		 "spec.rules[0].filters[0].externalAuth.http.path", 6, "must be empty, or a path"},
+		{"auth header",
+		 "{filters: [{type: ExternalAuth, externalAuth: {protocol: GRPC, grpc: "
+		 "{allowedHeaders: "
+		 "['a b']}, backendRef: {name: a, port: 1}}}]}",
+		 "spec.rules[0].filters[0].externalAuth.grpc.allowedHeaders[0]", 6,
+		 "RFC 9110 token"},
+		{"auth body",
+		 "{filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, forwardBody: "
+		 "{maxSize: "
+		 "-1}, backendRef: {name: a, port: 1}}}]}",
+		 "spec.rules[0].filters[0].externalAuth.forwardBody.maxSize", 6, "must be from 0"},
 		{"extension", "{filters: [{type: ExtensionRef, extensionRef: {}}]}",
 		 "spec.rules[0].filters[0].type", 6,
 		 "filter type ExtensionRef is not supported by this version"},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLSRoute and TCPRoute. */
+/* TLSRoute, TCPRoute and UDPRoute. */
 #define KIND "TLSRoute"
 #include "routes.h"
 
@@ -31,6 +31,22 @@ Test(l4route, a_tcproute_is_read)
 	decoded_free(&d);
 }
 
+Test(l4route, a_udproute_is_read)
+{
+	struct decoded d;
+
+	decode("apiVersion: gateway.networking.k8s.io/v1\nkind: UDPRoute\nmetadata: {name: r, "
+	       "namespace: shop}\nspec:\n  parentRefs: [{group: '', kind: Service, name: dns, "
+	       "port: 53}]\n  rules: [{backendRefs: [{name: a, port: 53, weight: 9}]}]\n",
+	       &d);
+	cr_assert_eq(route(&d)->object.kind, SL_KIND_UDPROUTE);
+	cr_expect_eq(d.diags.n, 0);
+	cr_assert_eq(route(&d)->n_rules, 1);
+	cr_expect_null(route(&d)->rules[0].error);
+	cr_expect_eq(route(&d)->rules[0].backend_refs[0].weight, 9);
+	decoded_free(&d);
+}
+
 Test(l4route, a_tlsroute_is_read)
 {
 	struct decoded d;
@@ -51,10 +67,15 @@ Test(l4route, served_versions)
 		const char *kind, *version;
 		int r;
 	} cases[] = {{"TLSRoute", "v1", 0},
-		     {"TLSRoute", "v1alpha3", SL_DECODE_IGNORED},
+		     {"TLSRoute", "v1alpha3", 0},
+		     {"TLSRoute", "v1alpha2", 0},
+		     {"TLSRoute", "v1beta1", SL_DECODE_IGNORED},
 		     {"TCPRoute", "v1", 0},
 		     {"TCPRoute", "v1alpha2", 0},
-		     {"TCPRoute", "v1beta1", SL_DECODE_IGNORED}};
+		     {"TCPRoute", "v1beta1", SL_DECODE_IGNORED},
+		     {"UDPRoute", "v1", 0},
+		     {"UDPRoute", "v1alpha2", 0},
+		     {"UDPRoute", "v1beta1", SL_DECODE_IGNORED}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		bool tls = strcmp(cases[i].kind, "TLSRoute") == 0;

@@ -93,6 +93,49 @@ Test(service, headless_and_external_name_have_no_address)
 	}
 }
 
+Test(service, what_it_asks_of_balancing_is_read)
+{
+	static const struct {
+		const char *spec;
+		bool local;
+		enum sl_traffic_distribution distribution;
+		uint32_t affinity_s;
+	} cases[] = {
+		{"ports: [{port: 1}]", false, SL_DISTRIBUTION_ANY, 0},
+		{"internalTrafficPolicy: Local, ports: [{port: 1}]", true, SL_DISTRIBUTION_ANY, 0},
+		{"internalTrafficPolicy: Cluster, trafficDistribution: PreferClose, ports: [{port: "
+		 "1}]",
+		 false, SL_DISTRIBUTION_SAME_ZONE, 0},
+		{"trafficDistribution: PreferSameZone, ports: [{port: 1}]", false,
+		 SL_DISTRIBUTION_SAME_ZONE, 0},
+		{"trafficDistribution: PreferSameNode, ports: [{port: 1}]", false,
+		 SL_DISTRIBUTION_SAME_NODE, 0},
+		{"sessionAffinity: None, ports: [{port: 1}]", false, SL_DISTRIBUTION_ANY, 0},
+		{"sessionAffinity: ClientIP, ports: [{port: 1}]", false, SL_DISTRIBUTION_ANY,
+		 10800},
+		{"sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: "
+		 "7}}, ports: [{port: 1}]",
+		 false, SL_DISTRIBUTION_ANY, 7},
+		{"sessionAffinityConfig: {clientIP: {timeoutSeconds: 7}}, ports: [{port: 1}]",
+		 false, SL_DISTRIBUTION_ANY, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *text = sl_asprintf(HEAD "spec: {%s}", cases[i].spec);
+		const struct sl_service *s;
+		struct decoded d;
+
+		decode(text, &d);
+		s = service(&d);
+		cr_expect_eq(d.diags.n, 0, "%s", cases[i].spec);
+		cr_expect_eq(s->internal_local, cases[i].local, "%s", cases[i].spec);
+		cr_expect_eq(s->distribution, cases[i].distribution, "%s", cases[i].spec);
+		cr_expect_eq(s->affinity_s, cases[i].affinity_s, "%s", cases[i].spec);
+		decoded_free(&d);
+		free(text);
+	}
+}
+
 Test(service, one_cluster_ip_is_enough)
 {
 	const struct sl_service *s;
@@ -152,6 +195,14 @@ Test(service, bad_values_make_the_object_invalid)
 		 "spec.clusterIPs[1]", 4, "must be an IP address"},
 		{"null address", "spec: {clusterIPs: [null], ports: [{port: 1}]}",
 		 "spec.clusterIPs[0]", 4, "expected string, got null"},
+		{"internal", "spec: {internalTrafficPolicy: local, ports: [{port: 1}]}",
+		 "spec.internalTrafficPolicy", 4, "must be one of Cluster, Local"},
+		{"affinity", "spec: {sessionAffinity: Cookie, ports: [{port: 1}]}",
+		 "spec.sessionAffinity", 4, "must be one of None, ClientIP"},
+		{"affinity timeout",
+		 "spec: {sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: "
+		 "[{port: 1}]}",
+		 "spec.sessionAffinityConfig.clientIP.timeoutSeconds", 4, "must be from 1"},
 		{"different addresses",
 		 "spec: {clusterIP: 1.2.3.4, clusterIPs: [1.2.3.5], ports: [{port: 1}]}",
 		 "spec.clusterIP", 4, "the same as the first"},
@@ -168,6 +219,8 @@ Test(service, unknown_fields_are_warnings)
 	static const struct problem_case cases[] = {
 		{"spec", "spec:\n  ports: [{port: 1}]\n  slector: {}", "spec.slector", 6,
 		 "unknown field"},
+		{"distribution", "spec:\n  ports: [{port: 1}]\n  trafficDistribution: PreferMoon",
+		 "spec.trafficDistribution", 6, "got \"PreferMoon\": ignoring it"},
 		{"port", "spec:\n  ports:\n  - port: 1\n    tagetPort: 2",
 		 "spec.ports[0].tagetPort", 7, "unknown field"},
 	};

@@ -88,6 +88,30 @@ Test(snapshot, clients_get_the_table_of_their_namespace_else_the_producers)
 	cr_expect_null(sl_frontend_table(&f, SL_STR("b")));
 }
 
+Test(snapshot, clients_are_shown_the_shadow_routes_that_would_be_theirs)
+{
+	static const struct sl_route_table enforced, mine, theirs, producer;
+	const struct sl_trial trials[] = {{.namespace = SL_STR("b"), .shadow = &mine},
+					  {.namespace = SL_STR("shop"), .shadow = &theirs}};
+	const struct sl_consumer_group groups[] = {{SL_STR("a"), &enforced}};
+	struct sl_frontend f = {.namespace = SL_STR("shop"),
+				.producer = &producer,
+				.consumers = groups,
+				.n_consumers = 1};
+
+	cr_expect_null(sl_frontend_trial(&f, SL_STR("b")));
+	f.trials = trials;
+	f.n_trials = 2;
+	cr_expect_eq(sl_frontend_trial(&f, SL_STR("b")), &trials[0]);
+	cr_expect_eq(sl_frontend_trial(&f, SL_STR("shop")), &trials[1]);
+	cr_expect_eq(sl_frontend_trial(&f, SL_STR("c")), &trials[1]);
+	cr_expect_eq(sl_frontend_trial(&f, SL_STR_NULL), &trials[1]);
+	cr_expect_null(sl_frontend_trial(&f, SL_STR("a")), "consumer routes hide the producers'");
+	f.n_trials = 1;
+	cr_expect_null(sl_frontend_trial(&f, SL_STR("c")));
+	cr_expect_eq(sl_frontend_trial(&f, SL_STR("b")), &trials[0]);
+}
+
 Test(snapshot, allocations_may_fail)
 {
 	struct sl_snapshot *s = NULL;

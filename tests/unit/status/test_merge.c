@@ -83,7 +83,7 @@ static const struct merge_case cases[] = {
 static int merge(const struct merge_case *c, json_t **ret)
 {
 	json_t *live = parse(c->live), *desired = parse(c->desired);
-	int r = sl_status_merge(live, desired, ret);
+	int r = sl_status_merge(live, desired, SL_STATUS_PARENTS_MAX, ret);
 
 	json_decref(live);
 	json_decref(desired);
@@ -115,11 +115,11 @@ Test(merge, a_full_list_takes_no_more)
 	for (int i = 0; i < SL_STATUS_PARENTS_MAX - 1; i++)
 		cr_assert_eq(json_array_append_new(live, json_pack("{s:s}", "controllerName", "x")),
 			     0);
-	cr_assert_eq(sl_status_merge(live, desired, &got), 0);
+	cr_assert_eq(sl_status_merge(live, desired, SL_STATUS_PARENTS_MAX, &got), 0);
 	cr_assert_eq(json_array_size(got), SL_STATUS_PARENTS_MAX);
 	json_decref(got);
 	cr_assert_eq(json_array_append_new(live, json_pack("{s:s}", "controllerName", "x")), 0);
-	cr_assert_eq(sl_status_merge(live, desired, &got), SL_MERGE_SAME);
+	cr_assert_eq(sl_status_merge(live, desired, SL_STATUS_PARENTS_MAX, &got), SL_MERGE_SAME);
 	json_decref(live);
 	json_decref(desired);
 }
@@ -130,7 +130,7 @@ Test(merge, what_was_merged_is_the_same_the_next_time)
 		json_t *desired = parse(cases[i].desired), *got = NULL, *again = NULL;
 
 		if (merge(&cases[i], &got) == 0)
-			cr_expect_eq(sl_status_merge(got, desired, &again), SL_MERGE_SAME, "%s",
+			cr_expect_eq(sl_status_merge(got, desired, SL_STATUS_PARENTS_MAX, &again), SL_MERGE_SAME, "%s",
 				     cases[i].what);
 		json_decref(got);
 		json_decref(desired);

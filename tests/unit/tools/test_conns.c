@@ -36,6 +36,28 @@ Test(conns, a_table)
 	check_leaks();
 }
 
+Test(conns, who_carries_them)
+{
+	answer_check(
+		sl_view_conns,
+		"{'connections':["
+		"{'client':'a','splice':'plain'},"
+		"{'client':'b','splice':'candidate'},"
+		"{'client':'c','splice':'spliced','endpoint_splice':'plain',"
+		"'endpoint_splice_why':'remote'},"
+		"{'client':'d','splice':'left','splice_why':'length','endpoint_splice':'spliced'},"
+		"{'client':'e','splice':'plain','splice_why':'blocking'},"
+		"{'client':'f','splice':'plain','endpoint_splice':'spliced'}],'total':6}",
+		"CLIENT  SPLICE               AGE\n"
+		"a       -                    0s\n"
+		"b       candidate            0s\n"
+		"c       spliced/no:remote    0s\n"
+		"d       left:length/spliced  0s\n"
+		"e       no:blocking          0s\n"
+		"f       -/spliced            0s\n");
+	check_leaks();
+}
+
 static double rate(const json_t *answer, size_t i, const char *key)
 {
 	const json_t *conn = json_array_get(json_object_get(answer, "connections"), i);

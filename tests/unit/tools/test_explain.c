@@ -160,7 +160,9 @@ Test(explain, lines_that_are_none)
 	"{'route':'HTTPRoute/shop/r','rule':'4','match':'PathPrefix /','verdict':'later'}],"    \
 	"'rules_left_out':7,'rule':{'route':'HTTPRoute/shop/r','name':'3',"                     \
 	"'filters':['URLRewrite','RequestHeaderModifier: set A = b'],'request_timeout_ms':500," \
-	"'backend_request_timeout_ms':200},'result':{'kind':'backends','path':'/b?y',"          \
+	"'backend_request_timeout_ms':200,'retry':{'attempts':3,'codes':[500,503],"             \
+	"'backoff_ms':100},'session':{'type':'Cookie','name':'s','absolute_timeout_ms':1000,"   \
+	"'idle_timeout_ms':500}},'result':{'kind':'backends','path':'/b?y',"                    \
 	"'authority':'w'},'backends':[{'name':'shop/"                                           \
 	"a:80','weight':1,'share':0.25,'resolved':true,"                                        \
 	"'endpoints':3,'ready':2,'addresses':['10.0.0.1:80','10.0.0.2:80'],'filters':[],"       \
@@ -181,6 +183,11 @@ Test(explain, an_answer_for_people)
 		"                    RequestHeaderModifier: set A = b\n"
 		"Timeouts            request 500 ms\n"
 		"                    backendRequest 200 ms\n"
+		"Retry               3 times when nothing was done and on 500, 503\n"
+		"                    backoff 100 ms\n"
+		"Session             kept by cookie s\n"
+		"                    for 1000 ms\n"
+		"                    while it is used every 500 ms\n"
 		"Result              sent as /b?y, Host w\n"
 		"\n"
 		"BACKEND    WEIGHT  SHARE  READY  SENT-AS                             ADDRESSES\n"

@@ -69,7 +69,9 @@ Test(prom, odd_labels_have_no_value)
 	"\",le=\"0.1\"} " #b2 "\n"                                                      \
 	"sluice_request_duration_seconds_bucket{service=\"" service "\",route=\"" route \
 	"\",le=\"+Inf\"} " #all "\n"
-#define GAUGES "sluice_connections_active 7\nsluice_requests_active 2\n"
+#define GAUGES                                                    \
+	"sluice_connections_active 7\nsluice_requests_active 2\n" \
+	"sluice_spliced_active{hop=\"client\"} 1\nsluice_spliced_active{hop=\"endpoint\"} 2\n"
 
 static const char before_text[] = GAUGES ROW("a/b:80", "R/a/x", 10, 0, 10, 10, 10);
 static const char now_text[] = GAUGES ROW("a/b:80", "R/a/x", 190, 20, 110, 210, 210)
@@ -107,14 +109,14 @@ static void check_view(const char *before, const char *now, size_t max_rows, con
 Test(top, what_happened_between_two_samples)
 {
 	check_view(before_text, now_text, 0,
-		   "101.0 requests/s, 10.0 errors/s, 2 under way, 7 connections\n"
+		   "101.0 requests/s, 10.0 errors/s, 2 under way, 7 connections, 3 spliced\n"
 		   "\n"
 		   "REQUESTS/S  ERRORS/S  P50    P99    SERVICE  ROUTE\n"
 		   "100.0       10.0      10ms   98ms   a/b:80   R/a/x\n"
 		   "1.0         0.0       100ms  100ms  a/c:80   R/a/y\n"
 		   "0.0         0.0       -      -      a/d:80   -\n");
 	check_view(before_text, now_text, 1,
-		   "101.0 requests/s, 10.0 errors/s, 2 under way, 7 connections\n"
+		   "101.0 requests/s, 10.0 errors/s, 2 under way, 7 connections, 3 spliced\n"
 		   "\n"
 		   "REQUESTS/S  ERRORS/S  P50   P99   SERVICE  ROUTE\n"
 		   "100.0       10.0      10ms  98ms  a/b:80   R/a/x\n"
@@ -125,7 +127,7 @@ Test(top, what_happened_between_two_samples)
 Test(top, counters_that_went_back_began_again)
 {
 	check_view(now_text, before_text, 0,
-		   "5.0 requests/s, 0.0 errors/s, 2 under way, 7 connections\n"
+		   "5.0 requests/s, 0.0 errors/s, 2 under way, 7 connections, 3 spliced\n"
 		   "\n"
 		   "REQUESTS/S  ERRORS/S  P50    P99    SERVICE  ROUTE\n"
 		   "5.0         0.0       5.0ms  9.9ms  a/b:80   R/a/x\n");
@@ -134,7 +136,8 @@ Test(top, counters_that_went_back_began_again)
 Test(top, nothing_yet)
 {
 	check_view("", "", 0,
-		   "0.0 requests/s, 0.0 errors/s, 0 under way, 0 connections\n\nno requests yet\n");
+		   "0.0 requests/s, 0.0 errors/s, 0 under way, 0 connections, 0 spliced\n\nno "
+		   "requests yet\n");
 }
 
 Test(top, a_failed_allocation_is_reported)

@@ -92,7 +92,7 @@ static struct conn *give(uint64_t source, const struct sl_addr *endpoint, int id
 /* Id of the connection taken (which is destroyed), or -1. */
 static int take_for(uint64_t source, const struct sl_addr *endpoint, bool again)
 {
-	struct sl_pooled *p = sl_pool_take(pool, source, endpoint, again);
+	struct sl_pooled *p = sl_pool_take(pool, source, endpoint, 0, again, NULL);
 	int id;
 
 	if (!p)
@@ -150,7 +150,7 @@ Test(pool, sources_endpoints_and_ports_share_nothing)
 Test(pool, a_lease_keeps_the_watch)
 {
 	struct conn *c = give(1, &here, 0);
-	struct sl_pooled *p = sl_pool_take(pool, 1, &here, false);
+	struct sl_pooled *p = sl_pool_take(pool, 1, &here, 0, false, NULL);
 
 	cr_assert_eq(p, &c->pooled);
 	cr_assert_eq(p->watch.loop, loop);
@@ -347,7 +347,7 @@ Test(pool, use_puts_expiry_off)
 	(void)give(1, &here, n++);
 	while (sl_clock_now_ns() < start + timeout_ns * 3 / 2) {
 		cr_assert_eq(sl_loop_round(loop, 5 * SL_NS_PER_MS), 0);
-		p = sl_pool_take(pool, 1, &here, false);
+		p = sl_pool_take(pool, 1, &here, 0, false, NULL);
 		if (p) {
 			sl_pool_give(pool, p);
 		} else {
@@ -444,6 +444,71 @@ Test(pool, pruning_closes_what_a_lost_upstream_had)
 	snapshots_free(&before, &other);
 }
 
+struct shared {
+	struct sl_shared c;
+	bool full, retired;
+};
+
+static bool has_room(const struct sl_shared *c)
+{
+	return !sl_container_of(c, struct shared, c)->full;
+}
+
+static void retire(struct sl_shared *c)
+{
+	cr_assert_null(c->key, "it is out of the pool already");
+	sl_container_of(c, struct shared, c)->retired = true;
+}
+
+static void share(struct shared *s, uint64_t source, const struct sl_addr *endpoint)
+{
+	*s = (struct shared){.c = {.source = source,
+				   .endpoint = *endpoint,
+				   .has_room = has_room,
+				   .retire = retire}};
+	cr_assert_eq(sl_pool_share(pool, &s->c), 0);
+}
+
+Test(pool, connections_of_another_tls_are_never_given)
+{
+	static struct shared plain, secret; /* likewise */
+	int fds[2];
+	struct conn *c;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	c = adopt(fds[0], fds[1], 1, &here, 0);
+	c->pooled.tls = 7;
+	sl_pool_give(pool, &c->pooled);
+	cr_assert_eq(take(1, &here), -1);
+	cr_assert_null(sl_pool_take(pool, 1, &here, 8, false, NULL));
+	cr_assert_eq(sl_pool_take(pool, 1, &here, 7, false, NULL), &c->pooled);
+	destroy(&c->pooled);
+	share(&plain, 1, &here);
+	secret = plain;
+	secret.c.key = NULL;
+	secret.c.tls = 7;
+	cr_assert_eq(sl_pool_share(pool, &secret.c), 0);
+	cr_assert_eq(sl_pool_find_shared(pool, 1, &here, 7), &secret.c);
+	cr_assert_eq(sl_pool_find_shared(pool, 1, &here, 0), &plain.c);
+	cr_assert_null(sl_pool_find_shared(pool, 1, &here, 8));
+	sl_pool_unshare(&plain.c);
+	sl_pool_unshare(&secret.c);
+}
+
+Test(pool, pruning_closes_what_speaks_another_tls)
+{
+	struct fixture before, after;
+
+	(void)give(1, &here, 0);
+	make_snapshot(&before, &here, &there);
+	make_snapshot(&after, &here, &there);
+	after.up.tls = (struct sl_tls_context *)&after; /* it is only told from others */
+	sl_pool_prune(pool, &before.snap, &after.snap);
+	cr_assert_eq(sl_pool_n_idle(pool), 0);
+	after.up.tls = NULL;
+	snapshots_free(&before, &after);
+}
+
 Test(pool, pruning_without_memory_closes_everything)
 {
 	struct fixture before, after;
@@ -492,4 +557,75 @@ Test(pool, giving_without_memory_destroys)
 	}
 	pool = sl_pool_free(pool);
 	check_leaks();
+}
+
+/* ---- connections that exchanges share ---- */
+
+Test(pool, the_oldest_with_room_is_shared)
+{
+	static struct shared a, b, other; /* the pool lives longer than the test */
+
+	cr_assert_null(sl_pool_find_shared(pool, 1, &here, 0));
+	share(&a, 1, &here);
+	share(&b, 1, &here);
+	share(&other, 2, &here);
+	cr_assert_eq(sl_pool_find_shared(pool, 1, &here, 0), &a.c);
+	a.full = true;
+	cr_assert_eq(sl_pool_find_shared(pool, 1, &here, 0), &b.c);
+	b.full = true;
+	cr_assert_null(sl_pool_find_shared(pool, 1, &here, 0));
+	cr_assert_null(sl_pool_find_shared(pool, 1, &there, 0));
+	a.full = b.full = false;
+	sl_pool_unshare(&a.c);
+	sl_pool_unshare(&a.c); /* once is enough */
+	cr_assert_eq(sl_pool_find_shared(pool, 1, &here, 0), &b.c);
+	cr_assert_not(a.retired || b.retired || other.retired);
+}
+
+Test(pool, shared_and_idle_connections_are_told_apart)
+{
+	struct shared a;
+
+	(void)give(1, &here, 1);
+	share(&a, 1, &here);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_eq(sl_pool_find_shared(pool, 1, &here, 0), &a.c);
+	sl_pool_drop_source(pool, 2);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_not(a.retired);
+	sl_pool_unshare(&a.c);
+	cr_assert_eq(sl_pool_n_idle(pool), 1);
+	cr_assert_null(sl_pool_find_shared(pool, 1, &here, 0));
+}
+
+Test(pool, a_source_takes_its_shared_connections_along)
+{
+	struct shared a, b;
+
+	share(&a, 1, &here);
+	share(&b, 2, &here);
+	sl_pool_drop_source(pool, 1);
+	cr_assert(a.retired && !b.retired);
+	cr_assert_null(sl_pool_find_shared(pool, 1, &here, 0));
+	cr_assert_eq(sl_pool_find_shared(pool, 2, &here, 0), &b.c);
+	pool = sl_pool_free(pool);
+	cr_assert(b.retired);
+	use_pool(NULL);
+}
+
+Test(pool, sharing_without_memory_fails)
+{
+	struct shared a = {
+		.c = {.source = 1, .endpoint = here, .has_room = has_room, .retire = retire}};
+	long n = 0;
+	int r;
+
+	do {
+		(void)sl_alloc_fail_after(n++);
+		r = sl_pool_share(pool, &a.c);
+		(void)sl_alloc_fail_after(-1);
+		cr_assert_eq(!r, sl_pool_find_shared(pool, 1, &here, 0) == &a.c);
+	} while (r);
+	cr_assert_gt(n, 1);
+	sl_pool_unshare(&a.c);
 }
