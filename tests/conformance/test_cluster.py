@@ -151,9 +151,14 @@ def test_conditions_are_in_the_cluster(routed):
 
 
 def test_sluicectl_asks_all_nodes(routed):
-    rows = sluice.ctl(routed.cluster, "status", "-k", "-o", "json")["nodes"]
-    assert [(n["node"], n["ready"], n["answer"]["config"]["errors"]) for n in rows] == [
-        ("n1", True, []), ("n2", True, [])]
+    def asked():
+        """Just after a CRD was served anew, its lists may still be refused: said as an error, until the next try."""
+        rows = sluice.ctl(routed.cluster, "status", "-k", "-o", "json")["nodes"]
+        assert [(n["node"], n["ready"], n["answer"]["config"]["errors"]) for n in rows] == [
+            ("n1", True, []), ("n2", True, [])]
+        return rows
+
+    rows = wait_for(asked, what="both nodes to be without an error")
     assert {n["pod"]: n["node"] for n in rows} == agents(routed)
     assert all("web" in [r["name"] for r in n["answer"]["routes"]] for n in rows)
 

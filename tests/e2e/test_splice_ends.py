@@ -132,6 +132,7 @@ def test_a_backend_that_is_killed(world):
 def test_a_client_whose_namespace_goes(world):
     start(world)
     pod = world.pod("passing")
+    world.wait_ready()
 
     def run(task):
         conns = [spliced(world) for _ in range(4)]
