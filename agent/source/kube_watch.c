@@ -68,13 +68,16 @@ static void pause_for(struct sl_kube_watch *w, uint64_t ns)
 	sl_timer_arm(w->loop, &w->pause, now + ns / 2 + dice % (ns / 2 + 1));
 }
 
+/* at_least_s: a server that says when (Retry-After, RFC 9110 section 10.2.3) is asked then, not
+ * later: one that begins to serve a resource refuses its lists for some seconds. 0: it did not. */
 static void fail(struct sl_kube_watch *w, unsigned at_least_s, const char *message)
 {
 	uint64_t ns = w->pause_ns;
 
-	if (ns < at_least_s * SL_NS_PER_S)
+	if (at_least_s)
 		ns = 2 * at_least_s * SL_NS_PER_S;
-	w->pause_ns = w->pause_ns > PAUSE_MAX_NS / 2 ? PAUSE_MAX_NS : w->pause_ns * 2;
+	else
+		w->pause_ns = w->pause_ns > PAUSE_MAX_NS / 2 ? PAUSE_MAX_NS : w->pause_ns * 2;
 	say(w, message);
 	pause_for(w, ns);
 }

@@ -129,6 +129,7 @@ def test_a_server_that_sleeps_in_front_of_an_upload(mesh):
 
     def listen(task):
         with socket.create_server((server.v4, 8080), backlog=64) as s:
+            task.report()
             s.settimeout(scaled(30))
             conns = [s.accept()[0] for _ in range(20)]
             task.report()
@@ -136,6 +137,7 @@ def test_a_server_that_sleeps_in_front_of_an_upload(mesh):
             return len(conns)
     wait_for(lambda: mesh.fetch(service="sleeper", timeout=1).status == 503, what="the route")
     task = mesh.spawn(server, listen)
+    task.next_report()
 
     def upload(task):
         socks = []
