@@ -18,6 +18,9 @@
 
 /* The heartbeat's limit holds this many beats, so that one late round does not count as a hang. */
 enum { BEATS_PER_LIMIT = 8 };
+/* A connect() that has read the map before the kernel was told to steer no more sends its SYN after
+ * that, as soon as it runs. */
+#define LATE_SYN_NS (20 * SL_NS_PER_MS)
 
 void sl_control_beat(struct sl_control *c)
 {
@@ -63,15 +66,48 @@ size_t sl_control_n_conns(const struct sl_control *c)
 	return n;
 }
 
+static void on_drain_carried_out(struct sl_mail *m)
+{
+	struct sl_ack *ack = sl_container_of(m, struct sl_ack, mail);
+
+	sl_container_of(ack, struct sl_control, drain_ack)->drain_asks = false;
+}
+
+static void drain_order(struct sl_control *c, int (*order)(struct sl_worker *, struct sl_ack *))
+{
+	c->drain_asks = true;
+	c->drain_ack.mail.fn = on_drain_carried_out;
+	c->drain_ack.to = c->mailbox;
+	atomic_store(&c->drain_ack.pending, c->n_workers);
+	for (uint32_t i = 0; i < c->n_workers; i++)
+		(void)order(c->workers[i], &c->drain_ack); /* no memory: its connections are cut */
+}
+
+/* A connection between accept() and its count is one of a worker that has not carried out the
+ * order yet, so what a count of 0 means is only known behind it. */
+static bool is_drained(struct sl_control *c)
+{
+	if (c->drain_asks || sl_control_n_conns(c) || !sl_config_may_close(c))
+		return false;
+	if (c->deaf)
+		return true;
+	if (sl_loop_now(c->loop) >= c->drain_listen_ns) {
+		c->deaf = true;
+		drain_order(c, sl_worker_end_accepting);
+	}
+	return false;
+}
+
 static void on_drain(struct sl_timer *t)
 {
 	struct sl_control *c = sl_container_of(t, struct sl_control, drain);
-	size_t n = sl_control_n_conns(c);
+	size_t n;
 
-	if ((n || !sl_config_may_close(c)) && sl_loop_now(c->loop) < c->drain_until_ns) {
+	if (!is_drained(c) && sl_loop_now(c->loop) < c->drain_until_ns) {
 		sl_timer_arm(c->loop, t, sl_loop_now(c->loop) + 10 * SL_NS_PER_MS);
 		return;
 	}
+	n = sl_control_n_conns(c);
 	if (n)
 		sl_warn("drain timeout, cutting connections=%zu", n);
 	sl_loop_stop(c->loop);
@@ -90,9 +126,8 @@ void sl_control_end(struct sl_control *c)
 	sl_config_begin_close(c);
 	c->draining = true;
 	c->drain_until_ns = sl_loop_now(c->loop) + c->opts->drain_timeout_ns;
-	for (uint32_t i = 0; i < c->n_workers; i++)
-		(void)sl_worker_drain(
-			c->workers[i]); /* no memory: its connections are cut at the end */
+	c->drain_listen_ns = sl_loop_now(c->loop) + LATE_SYN_NS;
+	drain_order(c, sl_worker_drain);
 	sl_timer_arm(c->loop, &c->drain, sl_loop_now(c->loop));
 }
 

@@ -270,7 +270,8 @@ static void on_active(struct sl_handover *h)
 
 static bool all_given(const struct sl_handover *h)
 {
-	return !sl_control_n_conns(h->control) && sl_config_may_close(h->control) &&
+	/* One that a worker has just accepted is not counted before it begins to give. */
+	return h->asked && !sl_control_n_conns(h->control) && sl_config_may_close(h->control) &&
 	       sl_channel_is_flushed(h->channel) &&
 	       sl_loop_now(h->control->loop) >= h->not_before_ns;
 }

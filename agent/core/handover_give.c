@@ -8,15 +8,41 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+struct asked {
+	struct sl_ack ack;
+	struct sl_control *control;
+	unsigned session;
+};
+
+static void on_asked(struct sl_mail *m)
+{
+	struct asked *a =
+		sl_container_of(sl_container_of(m, struct sl_ack, mail), struct asked, ack);
+	struct sl_handover *h = a->control->handover;
+
+	if (h && h->session == a->session)
+		h->asked = true;
+	free(a);
+}
+
 void sl_handover_begin_giving(struct sl_handover *h)
 {
 	struct sl_control *c = h->control;
+	struct asked *a = sl_new(struct asked);
 
+	h->asked = !a; /* no memory: one that is just accepted may be missed */
+	if (a) {
+		a->control = c;
+		a->session = h->session;
+		a->ack.mail.fn = on_asked;
+		a->ack.to = c->mailbox;
+		atomic_store(&a->ack.pending, c->n_workers);
+	}
 	for (uint32_t i = 0; i < c->n_workers; i++) {
 		uint64_t first = (uint64_t)(h->session & 0xff) << SL_HANDOVER_SESSION_SHIFT |
 				 (uint64_t)i << SL_HANDOVER_WORKER_SHIFT;
 
-		if (sl_worker_hand_over(c->workers[i], first))
+		if (sl_worker_hand_over(c->workers[i], first, a ? &a->ack : NULL))
 			sl_error("out of memory, worker %u keeps its connections", i);
 	}
 }

@@ -21,6 +21,7 @@ struct sl_handover {
 	int peer;	     /* pidfd of the new process; -1: not to be had */
 	uint32_t peer_abi;
 	uint64_t until_ns, not_before_ns; /* GIVING */
+	bool asked;			  /* every worker has begun to give */
 	bool term;			  /* SIGTERM came */
 };
 

@@ -92,6 +92,10 @@ struct sl_control {
 	struct sl_watch signals;
 	struct sl_timer beat;
 	struct sl_timer drain;
+	struct sl_ack drain_ack;
+	bool drain_asks;	  /* workers have yet to carry out its latest order */
+	bool deaf;		  /* they were told to accept no more */
+	uint64_t drain_listen_ns; /* until then they accept in any case */
 	struct sl_ack ping;
 	bool pinging;
 	uint64_t last_beat_ns;

@@ -22,6 +22,7 @@ struct sl_worker {
 	struct sl_metrics_shard *metrics;
 	struct sl_access_log *log;
 	struct sl_timer flush;
+	atomic_size_t n_coming; /* connections in orders */
 };
 
 struct order {
@@ -74,6 +75,19 @@ static int send_order(struct order *o)
 {
 	sl_mailbox_post(o->worker->mailbox, &o->mail);
 	return 0;
+}
+
+/* A connection is counted from before the order is sent until the proxy counts it. */
+static int send_conn(struct order *o)
+{
+	atomic_fetch_add_explicit(&o->worker->n_coming, 1, memory_order_relaxed);
+	return send_order(o);
+}
+
+static void finish_conn(struct order *o)
+{
+	atomic_fetch_sub_explicit(&o->worker->n_coming, 1, memory_order_release);
+	finish(o);
 }
 
 static void on_publish(struct sl_mail *m)
@@ -143,7 +157,7 @@ static void on_adopt(struct sl_mail *m)
 	struct order *o = sl_container_of(m, struct order, mail);
 
 	sl_proxy_adopt(o->worker->proxy, &o->accepted);
-	finish(o);
+	finish_conn(o);
 }
 
 int sl_worker_adopt(struct sl_worker *w, const struct sl_proxy_accepted *accepted)
@@ -153,7 +167,7 @@ int sl_worker_adopt(struct sl_worker *w, const struct sl_proxy_accepted *accepte
 	if (!o)
 		return -ENOMEM;
 	o->accepted = *accepted;
-	return send_order(o);
+	return send_conn(o);
 }
 
 static void on_drain(struct sl_mail *m)
@@ -164,9 +178,24 @@ static void on_drain(struct sl_mail *m)
 	finish(o);
 }
 
-int sl_worker_drain(struct sl_worker *w)
+int sl_worker_drain(struct sl_worker *w, struct sl_ack *ack)
 {
-	struct order *o = order_new(w, on_drain, 0, NULL);
+	struct order *o = order_new(w, on_drain, 0, ack);
+
+	return o ? send_order(o) : -ENOMEM;
+}
+
+static void on_end_accepting(struct sl_mail *m)
+{
+	struct order *o = sl_container_of(m, struct order, mail);
+
+	sl_proxy_end_accepting(o->worker->proxy);
+	finish(o);
+}
+
+int sl_worker_end_accepting(struct sl_worker *w, struct sl_ack *ack)
+{
+	struct order *o = order_new(w, on_end_accepting, 0, ack);
 
 	return o ? send_order(o) : -ENOMEM;
 }
@@ -212,9 +241,9 @@ static void on_hand_over(struct sl_mail *m)
 	finish(o);
 }
 
-int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id)
+int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id, struct sl_ack *ack)
 {
-	struct order *o = order_new(w, on_hand_over, 0, NULL);
+	struct order *o = order_new(w, on_hand_over, 0, ack);
 
 	if (!o)
 		return -ENOMEM;
@@ -262,7 +291,7 @@ static void on_take(struct sl_mail *m)
 
 	if (r && r != -ENOENT)
 		sl_warn("a connection of the process before is cut: %s", sl_strerror(r));
-	finish(o);
+	finish_conn(o);
 }
 
 int sl_worker_take(struct sl_worker *w, const struct sl_handed *h)
@@ -276,7 +305,7 @@ int sl_worker_take(struct sl_worker *w, const struct sl_handed *h)
 		finish(o);
 		return -ENOMEM;
 	}
-	return send_order(o);
+	return send_conn(o);
 }
 
 static void on_splice_passed(struct sl_mail *m)
@@ -436,7 +465,10 @@ struct sl_proxy *sl_worker_proxy(const struct sl_worker *w)
 
 size_t sl_worker_n_conns(const struct sl_worker *w)
 {
-	return sl_proxy_n_conns(w->proxy);
+	/* In this order one that arrives meanwhile is counted twice rather than never. */
+	size_t n = atomic_load_explicit(&w->n_coming, memory_order_acquire);
+
+	return n + sl_proxy_n_conns(w->proxy);
 }
 
 uint64_t sl_worker_log_dropped(const struct sl_worker *w)

@@ -43,7 +43,8 @@ int sl_worker_publish(struct sl_worker *w, struct sl_snapshot *snap, struct sl_a
 int sl_worker_add_source(struct sl_worker *w, struct sl_source *source, const int *fds,
 			 uint32_t n_fds, struct sl_ack *ack);
 int sl_worker_remove_source(struct sl_worker *w, uint64_t cookie, struct sl_ack *ack);
-int sl_worker_drain(struct sl_worker *w);
+int sl_worker_drain(struct sl_worker *w, struct sl_ack *ack);
+int sl_worker_end_accepting(struct sl_worker *w, struct sl_ack *ack);
 int sl_worker_reopen_log(struct sl_worker *w);
 /* Of sl_splice_host: the kernel has looked at the candidates of that namespace; the app with that
  * cookie is to be cut off. */
@@ -51,7 +52,7 @@ int sl_worker_splice_passed(struct sl_worker *w, uint64_t app_netns);
 int sl_worker_splice_cut(struct sl_worker *w, uint64_t app_cookie);
 /* The process that takes over: see proxy/handover.h. */
 int sl_worker_stop_accepting(struct sl_worker *w, struct sl_ack *ack);
-int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id);
+int sl_worker_hand_over(struct sl_worker *w, uint64_t first_id, struct sl_ack *ack);
 int sl_worker_given(struct sl_worker *w, uint64_t id);
 int sl_worker_take_back(struct sl_worker *w);
 /* A connection of the process before. Takes the descriptors on success. */
@@ -64,6 +65,6 @@ void sl_worker_post(struct sl_worker *w, struct sl_mail *mail);
 struct sl_proxy *sl_worker_proxy(const struct sl_worker *w);
 /* Thread: any. Takes the descriptor on success. */
 int sl_worker_adopt(struct sl_worker *w, const struct sl_proxy_accepted *accepted);
-/* Thread: any. */
+/* Those on their way to it by sl_worker_adopt() and sl_worker_take() count, too. Thread: any. */
 size_t sl_worker_n_conns(const struct sl_worker *w);
 uint64_t sl_worker_log_dropped(const struct sl_worker *w);

@@ -273,9 +273,19 @@ void sl_proxy_drain(struct sl_proxy *p)
 	while ((src = sl_map_next(&p->sources, &pos, NULL))) {
 		/* They came before the kernel was told to steer no more. */
 		sl_listener_accept_all(src);
-		sl_listener_remove_all(src);
 		sl_list_foreach (n, &src->conns)
 			sl_conn_drain(sl_container_of(n, struct sl_conn, node));
+	}
+}
+
+void sl_proxy_end_accepting(struct sl_proxy *p)
+{
+	struct sl_proxy_source *src;
+	size_t pos = 0;
+
+	while ((src = sl_map_next(&p->sources, &pos, NULL))) {
+		sl_listener_accept_all(src);
+		sl_listener_remove_all(src);
 	}
 }
 

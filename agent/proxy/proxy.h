@@ -201,8 +201,11 @@ void sl_proxy_splice_passed(struct sl_proxy *p, uint64_t app_netns);
  * if it is one of this proxy's. */
 void sl_proxy_splice_cut(struct sl_proxy *p, uint64_t app_cookie);
 
-/* No new connections; idle ones are closed, each answer from now on is the connection's last. */
+/* The kernel steers no more connections here: idle ones are closed, each answer from now on is the
+ * connection's last. Those whose SYN was under way are still accepted. */
 void sl_proxy_drain(struct sl_proxy *p);
+/* Behind a drain: the last of them are accepted, the listeners are let go. */
+void sl_proxy_end_accepting(struct sl_proxy *p);
 
 /* A connection as people see it; in HTTP/2 one for each request that is under way on it. All text
  * is borrowed for the call. */

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include "../../lib/config.h"
 #include "../../lib/leak.h"
@@ -236,7 +237,7 @@ Test(worker, an_order_that_cannot_be_sent_is_counted_down_too)
 		wait_for(&o);
 	}
 	(void)sl_alloc_fail_after(0);
-	cr_assert_eq(sl_worker_drain(workers[0]), -ENOMEM);
+	cr_assert_eq(sl_worker_drain(workers[0], NULL), -ENOMEM);
 	(void)sl_alloc_fail_after(0);
 	cr_assert_eq(sl_worker_reopen_log(workers[0]), -ENOMEM);
 	(void)sl_alloc_fail_after(-1);
@@ -308,6 +309,44 @@ Test(worker, a_connection_is_handed_over)
 	(void)sl_source_unref(src);
 }
 
+struct pause {
+	struct sl_mail mail;
+	atomic_bool begun, over;
+};
+
+static void on_pause(struct sl_mail *m)
+{
+	struct pause *p = sl_container_of(m, struct pause, mail);
+
+	atomic_store(&p->begun, true);
+	while (!atomic_load(&p->over))
+		(void)sched_yield();
+}
+
+/* Else a process that ends when it counts none would cut it. */
+Test(worker, a_connection_counts_from_the_order_on)
+{
+	struct sockaddr_in addr;
+	int listener = listen_on_loopback(&addr), client = dial(&addr);
+	struct sl_proxy_accepted a = {.source = 5};
+	struct pause pause = {.mail.fn = on_pause};
+
+	start(1);
+	sl_worker_post(workers[0], &pause.mail);
+	while (!atomic_load(&pause.begun))
+		(void)sched_yield();
+	a.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	cr_assert_geq(a.fd, 0);
+	cr_assert_eq(sl_worker_adopt(workers[0], &a), 0);
+	cr_assert_eq(sl_worker_n_conns(workers[0]), 1);
+	atomic_store(&pause.over, true);
+	/* It knows no such namespace, so it closes it. */
+	cr_assert_eq(recv(client, &addr, 1, 0), 0);
+	wait_for_conns(workers[0], 0);
+	(void)close(client);
+	(void)close(listener);
+}
+
 Test(worker, what_is_in_the_mail_at_the_end_is_not_lost)
 {
 	struct sl_snapshot *snap = snapshot();
@@ -352,7 +391,7 @@ Test(worker, a_drain_ends_what_is_idle)
 	wait_for(&o);
 	client = dial(&addr);
 	expect_answer(client);
-	cr_assert_eq(sl_worker_drain(workers[0]), 0);
+	cr_assert_eq(sl_worker_drain(workers[0], NULL), 0);
 	while (recv(client, &byte, 1, 0) > 0)
 		; /* the rest of the answer */
 	(void)close(client);

@@ -330,7 +330,7 @@ int main(void)
 	check(n_answered > 0, "requests are answered all the while");
 	check(n_cut == 0, "none is cut where the namespace stays");
 	for (unsigned i = 0; i < N_WORKERS; i++)
-		(void)sl_worker_drain(workers[i]); /* they end all the same */
+		(void)sl_worker_drain(workers[i], NULL); /* they end all the same */
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		sl_worker_stop(workers[i]);
 	for (unsigned i = 0; i < N_WORKERS; i++)

@@ -554,10 +554,22 @@ Test(life, draining_lets_what_is_under_way_finish)
 	rig_expect_eof(&r, &servers[TUNNEL]);
 	rig_shut(&servers[TUNNEL]);
 	rig_expect_conns(&r, 0);
-	/* Nobody is accepted any more, nor kept for later. */
+	/* Who comes late is served, until the end of accepting: what waits then is taken, nothing after it. */
+	rig_connect(&r, &client);
+	rig_expect_conns(&r, 1);
+	rig_expect_eof(&r, &client);
+	rig_close(&client);
+	rig_expect_conns(&r, 0);
+	rig_connect(&r, &client);
+	sl_proxy_end_accepting(r.proxy);
+	cr_assert_eq(sl_proxy_n_conns(r.proxy), 1);
+	rig_expect_eof(&r, &client);
+	rig_close(&client);
+	rig_expect_conns(&r, 0);
 	rig_connect(&r, &client);
 	rig_settle(&r);
 	cr_assert_eq(sl_proxy_n_conns(r.proxy), 0);
+	/* Nor is anything kept for later. */
 	cr_assert_eq(rig_gauge(&r, SL_GAUGE_POOL_LEASED), 0);
 	close_all();
 }
