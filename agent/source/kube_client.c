@@ -168,6 +168,17 @@ static unsigned status_of(const struct sl_kube_request *rq)
 	return (unsigned)status;
 }
 
+/* libcurl's header callback, once for each line; the last one is empty. */
+static size_t on_head_line(char *bytes, size_t size, size_t n, void *arg)
+{
+	struct sl_kube_request *rq = arg;
+
+	n *= size;
+	if (n == 2 && bytes[0] == '\r' && rq->call.on_open && status_of(rq) / 100 == 2)
+		rq->call.on_open(rq->call.arg);
+	return n;
+}
+
 /* libcurl's write callback: another number than n ends the transfer. */
 static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 {
@@ -441,6 +452,8 @@ static int prepare(struct sl_kube_request *rq, const struct sl_kube_call *call)
 	SET(CURLOPT_HTTPHEADER, rq->headers);
 	SET(CURLOPT_USERAGENT, "sluice/" SL_VERSION);
 	SET(CURLOPT_ERRORBUFFER, rq->error);
+	SET(CURLOPT_HEADERFUNCTION, on_head_line);
+	SET(CURLOPT_HEADERDATA, rq);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, rq);
 	SET(CURLOPT_PRIVATE, rq);

@@ -31,6 +31,9 @@ struct sl_kube_call {
 	/* Ends a request that takes longer; for a watch (timeout_s 0) a connection that is silent
 	 * is found by TCP's keep-alive and by the server's own limit. */
 	unsigned timeout_s;
+	/* The head of a 2xx answer has come; its body may be long in coming. NULL: not told. The
+	 * request must not be cancelled from here. */
+	void (*on_open)(void *arg);
 	/* Parts of a 2xx answer's body as they come. NULL: the body is collected, up to 8 MB.
 	 * Returns 0, or -errno, with which the request then ends. The request must not be cancelled
 	 * from here. */

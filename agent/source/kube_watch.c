@@ -169,6 +169,15 @@ static int on_data(void *arg, struct sl_str bytes)
 	return r;
 }
 
+/* A watch may have nothing to tell for a minute: that it was granted is enough to know. */
+static void on_open(void *arg)
+{
+	struct sl_kube_watch *w = arg;
+
+	if (!w->listing)
+		say(w, NULL);
+}
+
 /* ---- ends of requests ---- */
 
 static void list_anew(struct sl_kube_watch *w)
@@ -294,6 +303,7 @@ static int ask(struct sl_kube_watch *w)
 		.method = "GET",
 		.path = path,
 		.timeout_s = w->listing ? LIST_TIMEOUT_S : WATCH_S + WATCH_GRACE_S,
+		.on_open = on_open,
 		.on_data = on_data,
 		.on_done = on_done,
 		.arg = w,

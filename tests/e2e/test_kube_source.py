@@ -121,6 +121,21 @@ def test_bad_answers_take_nothing_away(world, api, fault):
     wait_for(lambda: world.ctl("status")["config"]["errors"] == [], what="no problem to be left")
 
 
+def test_a_watch_that_goes_on_is_no_problem_any_more(world, api):
+    """Also when it has nothing to tell for a long time."""
+    api.apply(route_to("r", "a"))
+    start(world, api)
+    goes_to(world, world.a)
+    api.bookmark_s = 60
+    api.fault(*[429] * 12)
+    api.cut()
+
+    def refused():
+        return any("HTTP 429" in e["message"] for e in world.ctl("status")["config"]["errors"])
+    wait_for(refused, what="a problem to be shown")
+    wait_for(lambda: world.ctl("status")["config"]["errors"] == [], what="no problem to be left")
+
+
 def test_without_the_server_the_last_configuration_is_served(world, api):
     api.apply(route_to("r", "a"))
     start(world, api)

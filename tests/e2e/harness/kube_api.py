@@ -93,6 +93,7 @@ class Api:
         self._events = []  # (version, plural, type, object)
         self._version, self._compacted = 100, 100
         self._epoch = 0  # a watch that began before ends
+        self.bookmark_s = 1  # a watch without news says so after that long
         self._faults = []  # answers to the next requests: functions of a handler
         self.absent = {"xmeshes"}  # plurals whose CRD is not there
         self.versions = {plural: {prefix.rpartition("/")[2]} for plural, prefix in GROUPS.items()}  # served
@@ -450,7 +451,8 @@ class Api:
                     return
                 while True:
                     with api._lock:
-                        api._lock.wait_for(lambda: api._epoch != epoch or api._version > at, 1)
+                        api._lock.wait_for(lambda: api._epoch != epoch or api._version > at,
+                                           api.bookmark_s)
                         if api._epoch != epoch:
                             self.close_connection = True
                             return
