@@ -90,6 +90,14 @@ static void finish_conn(struct order *o)
 	finish(o);
 }
 
+/* One that needs no more than the worker. */
+static int send_bare(struct sl_worker *w, sl_mail_fn fn, struct sl_ack *ack)
+{
+	struct order *o = order_new(w, fn, 0, ack);
+
+	return o ? send_order(o) : -ENOMEM;
+}
+
 static void on_publish(struct sl_mail *m)
 {
 	struct order *o = sl_container_of(m, struct order, mail);
@@ -180,9 +188,7 @@ static void on_drain(struct sl_mail *m)
 
 int sl_worker_drain(struct sl_worker *w, struct sl_ack *ack)
 {
-	struct order *o = order_new(w, on_drain, 0, ack);
-
-	return o ? send_order(o) : -ENOMEM;
+	return send_bare(w, on_drain, ack);
 }
 
 static void on_end_accepting(struct sl_mail *m)
@@ -195,9 +201,7 @@ static void on_end_accepting(struct sl_mail *m)
 
 int sl_worker_end_accepting(struct sl_worker *w, struct sl_ack *ack)
 {
-	struct order *o = order_new(w, on_end_accepting, 0, ack);
-
-	return o ? send_order(o) : -ENOMEM;
+	return send_bare(w, on_end_accepting, ack);
 }
 
 static void on_reopen_log(struct sl_mail *m)
@@ -213,9 +217,7 @@ static void on_reopen_log(struct sl_mail *m)
 
 int sl_worker_reopen_log(struct sl_worker *w)
 {
-	struct order *o = order_new(w, on_reopen_log, 0, NULL);
-
-	return o ? send_order(o) : -ENOMEM;
+	return send_bare(w, on_reopen_log, NULL);
 }
 
 static void on_stop_accepting(struct sl_mail *m)
@@ -228,9 +230,7 @@ static void on_stop_accepting(struct sl_mail *m)
 
 int sl_worker_stop_accepting(struct sl_worker *w, struct sl_ack *ack)
 {
-	struct order *o = order_new(w, on_stop_accepting, 0, ack);
-
-	return o ? send_order(o) : -ENOMEM;
+	return send_bare(w, on_stop_accepting, ack);
 }
 
 static void on_hand_over(struct sl_mail *m)
@@ -279,9 +279,7 @@ static void on_take_back(struct sl_mail *m)
 
 int sl_worker_take_back(struct sl_worker *w)
 {
-	struct order *o = order_new(w, on_take_back, 0, NULL);
-
-	return o ? send_order(o) : -ENOMEM;
+	return send_bare(w, on_take_back, NULL);
 }
 
 static void on_take(struct sl_mail *m)
@@ -351,9 +349,7 @@ static void on_ping(struct sl_mail *m)
 
 int sl_worker_ping(struct sl_worker *w, struct sl_ack *ack)
 {
-	struct order *o = order_new(w, on_ping, 0, ack);
-
-	return o ? send_order(o) : -ENOMEM;
+	return send_bare(w, on_ping, ack);
 }
 
 static void on_stop(struct sl_mail *m)
