@@ -8,6 +8,8 @@ import pytest
 from harness import dns, h2client, manifests as m, rawhttp, tls
 from harness.apps import Process
 from harness.wait import wait_for
+from test_tcp_kernel import KERNEL, by_kernel, told
+from test_tcproute import greeted_by
 
 HOST = "api.example.test"
 
@@ -34,6 +36,7 @@ def mesh(make_world, fabric, names):
     names.set("both.example.test", w.b.v6, w.c.v4)
     names.set("fails.example.test", w.a.v4)
     names.set("long.example.test", w.b.v4, ttl=3600)
+    names.set("side.example.test", w.c.v4)
     names.fail("slow.example.test", dns.SILENCE)
     with contextlib.ExitStack() as stack:
         stack.callback(tls.Server(w.a, 7201, cert).stop)
@@ -70,7 +73,17 @@ def mesh(make_world, fabric, names):
             "hostname": tls.HOST, "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "missing"}]}})
         front("pods", labels={"app": "pay", "tier": "one"}, port=8080)
         names.set("tls.example.test", w.a.v4)
+        objects.append(m.xbackend("side", host="side.example.test", port=8080))
+        for name, kind, fields in (("mirrored", "RequestMirror", {}), ("authorized", "ExternalAuth", {"protocol": "HTTP"})):
+            front(name)
+            field = kind[0].lower() + kind[1:]
+            w.route(name, [m.rule(None, [f"front-{name}"], {"type": kind, field: {"backendRef": m.xref("side"), **fields}})],
+                    [f"front-{name}"])
+        objects.append(m.xbackend("banner", host="side.example.test", port=9001))
         w.write("objects.yaml", objects)
+        for name, backend in (("kernel", "banner"), ("kernel-tls", "tls")):
+            w.add_service(name, [w.b], [m.port(90, 9001, "raw")])
+            w.l4_route("TCPRoute", name, [m.xref(backend)], [m.parent(name, port=90)], annotations=KERNEL)
         w.add_service("raw", [w.b], [m.port(90, 9001, "raw")])
         w.l4_route("TCPRoute", "raw", [m.xref("tls")], [m.parent("raw", port=90)])
         w.start(dns_servers=names.address)
@@ -179,6 +192,43 @@ def test_connections_of_a_tcproute(mesh):
         with rawhttp.Conn(mesh.addr("raw", 90)) as c:
             return c.request()
     assert json.loads(mesh.client.call(run).body)["sni"] == tls.HOST
+
+
+def test_mirrors_go_to_a_host(mesh):
+    # Until the name is known the copies have nowhere to go: each is asked for until one comes.
+    wait_for(lambda: ask(mesh, "mirrored", "/copy").status == 200 and "/copy" in [s["target"] for s in mesh.c.backend.seen()],
+             what="a copy at the host")
+    assert ask(mesh, "mirrored").seen.pod == mesh.a.name
+
+
+def test_a_host_authorizes(mesh):
+    wait_for(lambda: ask(mesh, "authorized", "/asked").status == 200, what="what the host allows")
+    assert ask(mesh, "authorized", "/asked").seen.pod == mesh.a.name
+    assert "/asked" in [s["target"] for s in mesh.c.backend.seen()]
+    assert ask(mesh, "authorized", "/denied?status=401").status == 401
+    assert "/denied?status=401" not in [s["target"] for s in mesh.a.backend.seen()]
+
+
+def test_the_kernel_connects_to_a_host(mesh, names):
+    wait_for(lambda: greeted_by(mesh, "kernel") == [mesh.c.name], what="the host's banner")
+    before = by_kernel(mesh)
+    assert greeted_by(mesh, "kernel") == [mesh.c.name] and by_kernel(mesh) == before + 1
+    names.set("side.example.test", mesh.b.v4)
+    wait_for(lambda: greeted_by(mesh, "kernel") == [mesh.b.name], what="where the host has moved to")
+    names.set("side.example.test", mesh.c.v4)
+    wait_for(lambda: greeted_by(mesh, "kernel") == [mesh.c.name], what="the host back again")
+
+
+def test_what_only_the_agent_can_do_for_a_host_is_the_agents(mesh):
+    """TLS, here: the kernel would send in plain text."""
+    told(mesh, "kernel-tls", "False", "")
+    before = by_kernel(mesh)
+
+    def run():
+        with rawhttp.Conn(mesh.addr("kernel-tls", 90)) as c:
+            return c.request()
+    assert json.loads(mesh.client.call(run).body)["sni"] == tls.HOST
+    assert by_kernel(mesh) == before
 
 
 def test_pods_by_their_labels(mesh):

@@ -307,13 +307,14 @@ class SplicedSluice(Sluice):
     """Its backend is a pod that the agent's programs see, too: both hops can be spliced."""
     measures = ALL - {"memory"}
 
-    def __init__(self, bench, name, vip):
-        agent = SluiceAgent(bench, "spliced", options=["--splice", "on"])
-        super().__init__(bench, name, agent, "web", vip, backend_port=SPLICED_PORT)
+    def __init__(self, bench, name, vip, backend_port=SPLICED_PORT, build=None, options=()):
+        agent = SluiceAgent(bench, name, build=build, options=["--splice", "on", *options])
+        super().__init__(bench, name, agent, "web", vip, backend_port=backend_port)
+        self.backend_port = backend_port
 
     def start(self):
         self.agent.start()
-        self.bench.serve(self.agent.group, SPLICED_PORT)
+        self.bench.serve(self.agent.group, self.backend_port)
         self.wait_ready()
 
     def check(self):

@@ -239,3 +239,27 @@ Test(uri, failed_allocations_are_reported)
 	sl_alloc_fail_after(-1);
 	cr_assert(sl_str_eqc(out, "untouched"));
 }
+
+Test(uri, a_replacement_without_memory_changes_nothing)
+{
+	enum { BLOCK = 1024, STEP = 16 };
+	struct sl_str value = SL_STR("c d"), out = SL_STR("untouched");
+	int n_failed = 0, r = -ENOMEM;
+
+	/* With a little more room in the arena each time, until all of it fits. */
+	for (size_t room = 0; r; room += STEP) {
+		struct sl_arena a = SL_ARENA_INIT(BLOCK);
+
+		cr_assert(sl_arena_alloc(&a, BLOCK - room));
+		sl_alloc_fail_after(0);
+		r = sl_uri_query_replace(&a, SL_STR("%61=1&b+=2"), SL_STR("a+b"), &value, &out);
+		sl_alloc_fail_after(-1);
+		cr_assert(!r || r == -ENOMEM);
+		cr_assert(sl_str_eqc(out, r ? "untouched" : "%61=1&b+=2&a+b=c%20d"), "%.*s",
+			  SL_STR_ARG(out));
+		n_failed += r != 0;
+		sl_arena_deinit(&a);
+	}
+	/* The result, and the names, decoded. */
+	cr_assert_geq(n_failed, 3, "only %d", n_failed);
+}
