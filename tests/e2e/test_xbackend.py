@@ -74,11 +74,10 @@ def mesh(make_world, fabric, names):
         front("pods", labels={"app": "pay", "tier": "one"}, port=8080)
         names.set("tls.example.test", w.a.v4)
         objects.append(m.xbackend("side", host="side.example.test", port=8080))
-        for name, kind, fields in (("mirrored", "RequestMirror", {}), ("authorized", "ExternalAuth", {"protocol": "HTTP"})):
+        side = {"backendRef": m.xref("side")}
+        for name, filter in (("mirrored", m.mirror("side", **side)), ("authorized", m.auth("side", **side))):
             front(name)
-            field = kind[0].lower() + kind[1:]
-            w.route(name, [m.rule(None, [f"front-{name}"], {"type": kind, field: {"backendRef": m.xref("side"), **fields}})],
-                    [f"front-{name}"])
+            w.route(name, [m.rule(None, [f"front-{name}"], filter)], [f"front-{name}"])
         objects.append(m.xbackend("banner", host="side.example.test", port=9001))
         w.write("objects.yaml", objects)
         for name, backend in (("kernel", "banner"), ("kernel-tls", "tls")):
@@ -187,15 +186,20 @@ def test_what_cannot_be_verified_gets_nothing(mesh):
     assert conditions == {"Accepted": ("False", "NoValidCACertificate"), "ResolvedRefs": ("False", "InvalidCACertificateRef")}
 
 
-def test_connections_of_a_tcproute(mesh):
+def sni_of(world, service):
+    """Of the agent's connection to the TLS server, for a client's connection to the Service in plain text."""
     def run():
-        with rawhttp.Conn(mesh.addr("raw", 90)) as c:
+        with rawhttp.Conn(world.addr(service, 90)) as c:
             return c.request()
-    assert json.loads(mesh.client.call(run).body)["sni"] == tls.HOST
+    return json.loads(world.client.call(run).body)["sni"]
+
+
+def test_connections_of_a_tcproute(mesh):
+    assert sni_of(mesh, "raw") == tls.HOST
 
 
 def test_mirrors_go_to_a_host(mesh):
-    # Until the name is known the copies have nowhere to go: each is asked for until one comes.
+    # Until the name is known copies have nowhere to go.
     wait_for(lambda: ask(mesh, "mirrored", "/copy").status == 200 and "/copy" in [s["target"] for s in mesh.c.backend.seen()],
              what="a copy at the host")
     assert ask(mesh, "mirrored").seen.pod == mesh.a.name
@@ -221,13 +225,9 @@ def test_the_kernel_connects_to_a_host(mesh, names):
 
 def test_what_only_the_agent_can_do_for_a_host_is_the_agents(mesh):
     """TLS, here: the kernel would send in plain text."""
-    told(mesh, "kernel-tls", "False", "")
+    told(mesh, "kernel-tls", "False", "Enforced by the agent at port 90 (")
     before = by_kernel(mesh)
-
-    def run():
-        with rawhttp.Conn(mesh.addr("kernel-tls", 90)) as c:
-            return c.request()
-    assert json.loads(mesh.client.call(run).body)["sni"] == tls.HOST
+    assert sni_of(mesh, "kernel-tls") == tls.HOST
     assert by_kernel(mesh) == before
 
 
